@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The only home of defaults, units and ranges.
+
+A setting is named by its path through these dataclasses (``rerank.candidates``): the same name
+in a ROS parameter file, in ``--set`` on the command line and in the reference table of the docs.
+Precedence: default < YAML file < flag or launch argument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from .errors import ConfigError
+
+Scalar = bool | int | float | str
+
+
+def option(
+    default: Scalar,
+    description: str,
+    *,
+    unit: str = '',
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare a setting: its default, one line of text, unit and range (ends included)."""
+    metadata = {
+        'description': description,
+        'unit': unit,
+        'minimum': minimum,
+        'maximum': maximum,
+        'choices': choices,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network runs, and where."""
+
+    weights: str = option('tiny', 'Preset name (tiny, small, base) or a .safetensors file')
+    device: str = option('auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where it works')
+    image_height: int = option(
+        0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,
+        maximum=4096,
+    )
+    image_width: int = option(
+        0, 'Width the image is resized to; 0: as in the weights', unit='px', minimum=0,
+        maximum=4096,
+    )
+
+
+@dataclass(frozen=True)
+class RetrievalConfig:
+    """Search by global descriptor."""
+
+    candidates: int = option(
+        100, 'Places taken from the index per query', minimum=1, maximum=10_000
+    )
+
+
+@dataclass(frozen=True)
+class RerankConfig:
+    """Scoring of query and candidate by their local features."""
+
+    candidates: int = option(
+        20, 'First candidates of retrieval that are reranked; 0 turns reranking off', minimum=0,
+        maximum=10_000,
+    )
+    ranking: str = option(
+        'probability',
+        'What ranks: the match probability alone, as in the released evaluation, or blended '
+        'with the similarity by the learned ratio',
+        choices=('probability', 'blended'),
+    )
+    batch: int = option(
+        10, 'Pairs scored at a time; bounds the memory of reranking', minimum=1, maximum=1000
+    )
+
+
+@dataclass(frozen=True)
+class DecisionConfig:
+    """When a hypothesis becomes a localization."""
+
+    min_score: float = option(
+        0.5, 'Smallest score of the best hypothesis that is not lost', minimum=0.0, maximum=1.0
+    )
+    agreement_frames: int = option(
+        3, 'Successive frames whose best places must agree before the state is localized',
+        minimum=1, maximum=1000,
+    )
+    agreement_radius_m: float = option(
+        10.0, 'Largest distance between the best places of successive frames that agree',
+        unit='m', minimum=0.0,
+    )
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """The map file and which frames become places."""
+
+    path: str = option('', 'The .r2map file')
+    frame_id: str = option('map', 'Frame of the poses in the map; header.frame_id of results')
+    keyframe_distance_m: float = option(
+        0.0, 'Movement that makes a new keyframe; 0: not by distance', unit='m', minimum=0.0
+    )
+    keyframe_angle_deg: float = option(
+        0.0, 'Rotation that makes a new keyframe; 0: not by angle', unit='deg', minimum=0.0,
+        maximum=180.0,
+    )
+    keyframe_interval_s: float = option(
+        0.0, 'Time that makes a new keyframe; 0: not by time', unit='s', minimum=0.0
+    )
+    local_dtype: str = option(
+        'float16', 'How local features are stored', choices=('float16', 'int8')
+    )
+    thumbnail_width: int = option(
+        320, 'Width of the stored thumbnail; 0 stores none', unit='px', minimum=0, maximum=4096
+    )
+    preload_mb: int = option(
+        1024, 'Memory for local features read at start; the rest is read when needed', unit='MiB',
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """The ROS side of the node."""
+
+    image_transport: str = option(
+        'raw', 'Subscribe to image (raw) or image/compressed (compressed)',
+        choices=('raw', 'compressed'),
+    )
+    hypotheses: int = option(10, 'Hypotheses published per image', minimum=1, maximum=10_000)
+    no_image_warning_s: float = option(
+        5.0, 'Silence on the image topic after which a warning names it', unit='s', minimum=0.1
+    )
+    diagnostics_period_s: float = option(
+        1.0, 'Time between messages on /diagnostics', unit='s', minimum=0.1, maximum=3600.0
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
+    map: MapConfig = field(default_factory=MapConfig)
+    node: NodeConfig = field(default_factory=NodeConfig)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as the parameter table shows it."""
+
+    name: str
+    kind: type
+    default: Scalar
+    description: str
+    unit: str
+    minimum: float
+    maximum: float
+    choices: tuple[str, ...]
+
+    def checked(self, value: object) -> Scalar:
+        """
+        Return the value in the setting's type.
+
+        :raises ConfigError: naming the key, the value and what is allowed.
+        """
+        scalar = self._typed(value)
+        if self.choices and scalar not in self.choices:
+            raise ConfigError(f'{self.name}: {value!r} is not one of {", ".join(self.choices)}')
+        if isinstance(scalar, (int, float)) and not self.minimum <= scalar <= self.maximum:
+            raise ConfigError(f'{self.name}: {value!r} is outside {self.range_text()}')
+        return scalar
+
+    def range_text(self) -> str:
+        """Write the allowed values for a person."""
+        if self.choices:
+            return ' | '.join(self.choices)
+        if self.minimum == -math.inf and self.maximum == math.inf:
+            return ''
+        return f'[{self.minimum:g}, {self.maximum:g}]'
+
+    def _typed(self, value: object) -> Scalar:
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, self.kind) and not (self.kind is int and isinstance(value, bool)):
+            if isinstance(value, float) and math.isnan(value):
+                raise ConfigError(f'{self.name}: nan is not a number')
+            return value  # type: ignore[return-value]
+        wanted = self.kind.__name__
+        raise ConfigError(f'{self.name}: {value!r} is a {type(value).__name__}, not a {wanted}')
+
+
+def options(section: type = Config, prefix: str = '') -> Iterator[Option]:
+    """Walk over every setting, in the order of the dataclasses."""
+    hints = get_type_hints(section)
+    for item in fields(section):
+        kind = hints[item.name]
+        if is_dataclass(kind):
+            yield from options(kind, f'{prefix}{item.name}.')
+        else:
+            yield Option(prefix + item.name, kind, item.default, **item.metadata)
+
+
+def with_values(config: Config, values: Mapping[str, object]) -> Config:
+    """
+    Return the configuration with some settings changed, by dotted name.
+
+    :raises ConfigError: for an unknown name, or a value of the wrong type or range.
+    """
+    known = {item.name: item for item in options()}
+    sections: dict[str, dict[str, Scalar]] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f'{name}: no such setting; see --print-config for all of them')
+        section, key = name.split('.')
+        sections.setdefault(section, {})[key] = known[name].checked(value)
+    changed = {name: replace(getattr(config, name), **new) for name, new in sections.items()}
+    return replace(config, **changed)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, object]:
+    """Turn nested mappings into dotted names: ``{'a': {'b': 1}}`` gives ``{'a.b': 1}``."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f'{prefix}{key}.'))
+        else:
+            flat[f'{prefix}{key}'] = value
+    return flat
+
+
+def to_dict(config: Config) -> dict[str, dict[str, Scalar]]:
+    """Return the nested mapping that maps, checkpoints and reports store."""
+    return asdict(config)
+
+
+def to_yaml(config: Config) -> str:
+    """Write the configuration as a ROS parameter file."""
+    tree = {'/**': {'ros__parameters': to_dict(config)}}
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+def load_yaml(path: str | Path, config: Config | None = None) -> Config:
+    """
+    Read a ROS parameter file (``/**: ros__parameters: …``) over a configuration.
+
+    :raises ConfigError: for a missing or malformed file, or what ``with_values`` refuses.
+    """
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be read ({error.strerror})') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'{path}: is not YAML ({reason})') from error
+    try:
+        values = flatten(_ros_parameters(tree or {}))
+        values.pop('use_sim_time', None)  # belongs to rclpy, and is common in parameter files
+        return with_values(config or Config(), values)
+    except ConfigError as error:
+        raise ConfigError(f'{path}: {error}') from error
+
+
+def _ros_parameters(tree: object) -> Mapping[str, Any]:
+    """Merge the parameter blocks of a file in their order; a bare tree counts as one block."""
+    if not isinstance(tree, Mapping):
+        raise ConfigError('expected a mapping with /**: ros__parameters:')
+    blocks = [node['ros__parameters'] for node in tree.values()
+              if isinstance(node, Mapping) and 'ros__parameters' in node]
+    if not blocks:
+        return tree
+    merged: dict[str, Any] = {}
+    for block in blocks:
+        merged.update(flatten(block or {}))
+    return merged

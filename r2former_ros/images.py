@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+From an RGB picture to the tensor a model reads: the only place that knows size, mean and std.
+
+The steps are those of the released evaluation: scale to [0, 1], normalise, then resize the
+*tensor* bilinearly without antialias; the aspect ratio is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .errors import ImageError
+from .records import Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+MIN_SIDE_PX = 16
+"""Pictures with a smaller side show nothing that could be recognised, and are refused."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Size in pixels and normalisation (RGB, of values in [0, 1]) that a model expects."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+def preprocess(
+    image: Image, spec: InputSpec, device: torch.device | str = 'cpu'
+) -> torch.Tensor:
+    """
+    Make the model's input from one picture, uint8 (H, W, 3) RGB of any size from 16 px.
+
+    :returns: float32 (1, 3, spec.height, spec.width) on the device.
+    :raises ImageError: if the array is no such picture.
+    """
+    check_image(image)
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+    scaled = pixels.permute(2, 0, 1)[None].float() / 255.0
+    mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
+    normalised = (scaled - mean) / std
+    if normalised.shape[-2:] == (spec.height, spec.width):
+        return normalised
+    return F.interpolate(
+        normalised, size=(spec.height, spec.width), mode='bilinear', align_corners=False
+    )
+
+
+def preprocess_all(
+    images: Sequence[Image], spec: InputSpec, device: torch.device | str = 'cpu'
+) -> torch.Tensor:
+    """Make one batch (B, 3, spec.height, spec.width) from pictures of any sizes."""
+    return torch.cat([preprocess(image, spec, device) for image in images])
+
+
+def check_image(image: Image) -> None:
+    """
+    Refuse what is not a picture.
+
+    :raises ImageError: naming shape and dtype, if it is not uint8 (H >= 16, W >= 16, 3).
+    """
+    shape, dtype = tuple(image.shape), image.dtype
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
+        raise ImageError(f'image of shape {shape}, {dtype}: expected uint8 (height, width, 3) RGB')
+    if min(shape[:2]) < MIN_SIDE_PX:
+        raise ImageError(
+            f'image of {shape[1]}x{shape[0]} pixels: at least {MIN_SIDE_PX}x{MIN_SIDE_PX} needed'
+        )
+
+
+def read_image(path: str | Path) -> Image:
+    """
+    Read a picture file as uint8 (H, W, 3) RGB.
+
+    :raises ImageError: if the file is missing or no picture.
+    """
+    try:
+        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise ImageError(f'{path}: cannot be read ({error.strerror})') from error
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if decoded is None:
+        raise ImageError(f'{path}: is no picture that OpenCV can read')
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def thumbnail_jpeg(image: Image, width: int, quality: int = 85) -> bytes:
+    """Shrink a picture to a width in pixels (never enlarged) and compress it as JPEG."""
+    if width == 0:
+        return b''
+    scale = min(1.0, width / image.shape[1])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -1,0 +1,20 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""R2Former: encoder, reranker and their weights."""
+
+from .checkpoint import load_model, read_header, save_weights
+from .features import ImageFeatures
+from .presets import PRESETS, ModelSpec
+from .r2former import R2Former, blended_score, match_probability
+
+__all__ = [
+    'PRESETS',
+    'ImageFeatures',
+    'ModelSpec',
+    'R2Former',
+    'blended_score',
+    'load_model',
+    'match_probability',
+    'read_header',
+    'save_weights',
+]

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Weights files: safetensors with a header that says what they are.
+
+A file needs nothing beside it: the header holds the architecture, where the weights come from and
+the effective configuration of their training. A pickle never runs (see ``official``).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+
+from .. import __version__
+from ..errors import WeightsError
+from .official import OFFICIAL_SUFFIXES, read_official
+from .presets import PRESETS, ModelSpec
+from .r2former import Origin, R2Former
+
+FORMAT = 'r2former_ros weights'
+FORMAT_VERSION = 1
+UNTRAINED_SEED = 0
+
+
+def load_model(
+    weights: str | Path,
+    device: str | torch.device = 'cpu',
+    *,
+    image_height: int = 0,
+    image_width: int = 0,
+) -> R2Former:
+    """
+    Load a model for inference.
+
+    :param weights: a ``.safetensors`` file, an official ``.pth`` checkpoint, or the name of a
+        preset, which gives an untrained network with a fixed seed.
+    :param device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which takes CUDA where it works.
+    :param image_height: overrides the size in the weights; 0 keeps it. Likewise the width.
+    :raises WeightsError: if the file is missing, damaged or of another kind.
+    """
+    if str(weights) in PRESETS:
+        model = untrained_model(PRESETS[str(weights)])
+    else:
+        model = _read_file(Path(weights))
+    resized = model.spec.with_size(image_height, image_width)
+    if resized != model.spec:
+        # Position embeddings are fitted at run time from the size they were trained with.
+        model.spec = resized
+    return model.to(resolve_device(device)).eval()
+
+
+def untrained_model(spec: ModelSpec) -> R2Former:
+    """Build a network with random weights that are the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(UNTRAINED_SEED)
+        return R2Former(spec)
+
+
+def save_weights(
+    model: R2Former, path: str | Path, *, config: dict[str, Any] | None = None, half: bool = False
+) -> None:
+    """
+    Write weights with their description.
+
+    :param config: what the weights were made with; stored as it is.
+    :param half: store float16, half the size.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    header = {
+        'format': FORMAT,
+        'format_version': str(FORMAT_VERSION),
+        'package_version': __version__,
+        'spec': json.dumps(model.encoder.spec.to_dict()),
+        'origin': json.dumps(model.origin.__dict__),
+        'config': json.dumps(config or {}),
+    }
+    save_file(tensors, str(path), metadata=header)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """
+    Read the description of a weights file without its tensors.
+
+    :raises WeightsError: if the file is missing, no safetensors file, or not one of ours.
+    """
+    try:
+        with safetensors.safe_open(str(path), framework='pt') as file:
+            header = file.metadata() or {}
+    except FileNotFoundError as error:
+        names = ', '.join(PRESETS)
+        raise WeightsError(f'{path}: no such weights file, nor a preset ({names})') from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f'{path}: is no readable safetensors file ({error})') from error
+    if header.get('format') != FORMAT:
+        raise WeightsError(f'{path}: is a safetensors file, but not of r2former_ros; '
+                           'r2former weights convert reads official checkpoints')
+    if int(header['format_version']) > FORMAT_VERSION:
+        raise WeightsError(f'{path}: format version {header["format_version"]} is newer than '
+                           f'{FORMAT_VERSION}, which this version reads; update r2former_ros')
+    return {**header, **{key: json.loads(header[key]) for key in ('spec', 'origin', 'config')}}
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """
+    Turn a device setting into a device; ``auto`` takes CUDA where a kernel really runs.
+
+    :raises WeightsError: if the device does not exist here.
+    """
+    if name == 'auto':
+        return torch.device('cuda' if _works(torch.device('cuda')) else 'cpu')
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise WeightsError(f'device {name}: choose auto, cpu, cuda or cuda:N') from error
+    if not _works(device):
+        raise WeightsError(f'device {name}: does not work on this machine; choose auto or cpu')
+    return device
+
+
+def _works(device: torch.device) -> bool:
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        return False
+    try:
+        return bool(torch.ones(2, device=device).sum().item() == 2)
+    except (RuntimeError, AssertionError):
+        return False
+
+
+def _read_file(path: Path) -> R2Former:
+    if path.suffix in OFFICIAL_SUFFIXES:
+        return read_official(path)
+    header = read_header(path)
+    model = R2Former(ModelSpec.from_dict(header['spec']), Origin(**header['origin']))
+    with safetensors.safe_open(str(path), framework='pt') as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())
+        raise WeightsError(f'{path}: does not fit its own description ({reason})') from error
+    return model

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The unified model (paper figure 2): one encoder, one reranker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from ..errors import WeightsError
+from .cnn_encoder import CnnEncoder
+from .encoder import VitEncoder
+from .features import ImageFeatures
+from .presets import ModelSpec
+from .reranker import Reranker
+
+UNTRAINED = 'untrained weights'
+PRECISIONS = {
+    'float32': torch.float32,
+    'bfloat16': torch.bfloat16,
+    'float16': torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from, in one line, and which parts of the network they train."""
+
+    text: str = UNTRAINED
+    trained: bool = False
+    reranker_trained: bool = False
+
+
+class R2Former(nn.Module):
+    """
+    Encode images and score pairs of them.
+
+    ``encoder`` and ``reranker`` are for training; ``encode`` and ``score`` run without gradients.
+    """
+
+    def __init__(self, spec: ModelSpec, origin: Origin | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.origin = origin or Origin()
+        self.precision = torch.float32
+        make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
+        self.encoder = make_encoder(spec)
+        self.reranker = Reranker()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.reranker.ratio.device
+
+    @torch.inference_mode()
+    def encode(self, images: torch.Tensor) -> ImageFeatures:
+        """
+        Encode normalised images, float32 (B, 3, H, W), best with sides that are multiples of 16.
+
+        :returns: ``descriptor`` (B, D), and N = min(num_local, patches) local features an image.
+        :raises ImageError: if a side is smaller than a patch.
+        """
+        with self._autocast():
+            features: ImageFeatures = self.encoder(images.to(self.device))
+        return features
+
+    @torch.inference_mode()
+    def score(
+        self, query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
+    ) -> torch.Tensor:
+        """
+        Score one query image against K candidates, ``batch`` pairs at a time.
+
+        :returns: logits (K, 2) float32: no match, match.
+        :raises ImageError: if an image has fewer than five local features.
+        """
+        query = query.to(self.device)
+        chunks = range(0, len(candidates), batch)
+        with self._autocast():
+            logits = [
+                self.reranker(query, candidates[start : start + batch].to(self.device))
+                for start in chunks
+            ]
+        return torch.cat(logits) if logits else torch.zeros(0, 2, device=self.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with any weight, and with the size of the input."""
+        digest = hashlib.sha256(json.dumps(self.spec.to_dict(), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def with_precision(self, name: str) -> R2Former:
+        """
+        Set the arithmetic of ``encode`` and ``score``; correlation stays float32 whatever is set.
+
+        :raises WeightsError: for a name other than float32, bfloat16 or float16.
+        """
+        if name not in PRECISIONS:
+            raise WeightsError(f'{name}: not a precision; choose from {", ".join(PRECISIONS)}')
+        self.precision = PRECISIONS[name]
+        return self
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        enabled = self.precision != torch.float32
+        dtype = self.precision if enabled else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
+
+
+def match_probability(logits: torch.Tensor) -> torch.Tensor:
+    """Return the probability (K,) of a match from logits (K, 2)."""
+    return logits.softmax(dim=-1)[:, 1]
+
+
+def blended_score(
+    logits: torch.Tensor, similarity: torch.Tensor, ratio: torch.Tensor
+) -> torch.Tensor:
+    """
+    Blend cosine similarity (K,) and match probability by the learned ratio.
+
+    The released evaluation computes this, but ranks by the probability alone.
+    """
+    share = ratio.clamp(0.1, 0.9)
+    return similarity * share + match_probability(logits) * (1 - share)

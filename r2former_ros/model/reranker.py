@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The reranker (paper section 3.2): a transformer that reads the correlation of two images.
+
+``correlate`` finds for each patch its five best partners; ``Reranker.block_1`` summarises the
+five; ``Reranker.block_2`` looks at all patches together; ``Reranker.head`` says match or not.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import ImageError
+from .features import ImageFeatures
+from .transformer import LAYER_NORM_EPS, make_blocks, read_out
+
+WIDTH = 32
+HEADS = 4
+PARTNERS = 5
+"""Best partners kept for each patch (paper table 6: five beat one)."""
+PAIR_VALUES = 7
+"""x, y, attention of the query's patch, the same of the candidate's, and their correlation."""
+QUERY_XY = slice(0, 2)
+CANDIDATE_XY = slice(3, 5)
+
+
+class Reranker(nn.Module):
+    """Score pairs of images from their local features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair_embedding = nn.Linear(PAIR_VALUES, WIDTH)
+        self.class_token_1 = nn.Parameter(torch.zeros(1, 1, WIDTH))
+        self.block_1 = make_blocks(2, width=WIDTH, heads=HEADS)
+        self.pair_projection = nn.Linear(WIDTH, WIDTH)
+        self.class_token_2 = nn.Parameter(torch.zeros(1, 1, WIDTH))
+        self.block_2 = make_blocks(6, width=WIDTH, heads=HEADS)
+        self.norm = nn.LayerNorm(WIDTH, eps=LAYER_NORM_EPS)  # one norm, used after both
+        self.head = nn.Linear(WIDTH, 2)
+        self.ratio = nn.Parameter(torch.full((1,), 0.5))
+        self._initialise()
+
+    def forward(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+        """
+        Score one query against K candidates, or K queries against a candidate each.
+
+        :returns: logits (K, 2): no match, match.
+        :raises ImageError: if an image has fewer than five local features.
+        """
+        pairs = correlate(query, candidates)  # (K, S, 5, 7)
+        summaries = self.summarise_partners(pairs)  # (K, S, 32)
+        return self.judge(summaries, pairs[:, :, 0, QUERY_XY])
+
+    def summarise_partners(self, pairs: torch.Tensor) -> torch.Tensor:
+        """Block-1: reduce the five partners of each patch (K, S, 5, 7) to one token (K, S, 32)."""
+        count, length = pairs.shape[:2]
+        tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
+        tokens = tokens.flatten(0, 1)  # (K * S, 5, 32)
+        summary = self._through(self.block_1, self.class_token_1, tokens)
+        projected: torch.Tensor = self.pair_projection(summary)
+        return projected.unflatten(0, (count, length))
+
+    def judge(self, summaries: torch.Tensor, query_xy: torch.Tensor) -> torch.Tensor:
+        """Block-2 and head: from all patches (K, S, 32) and where they are (K, S, 2) to logits."""
+        tokens = summaries + encode_xy(query_xy)
+        logits: torch.Tensor = self.head(
+            self._through(self.block_2, self.class_token_2, tokens)
+        )
+        return logits.float()
+
+    def _through(
+        self, blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor
+    ) -> torch.Tensor:
+        """Put a class token before the tokens (B, T, 32) and return it (B, 32) after the blocks."""
+        tokens = torch.cat([class_token.expand(len(tokens), -1, -1).to(tokens), tokens], dim=1)
+        for block in blocks[:-1]:
+            tokens = block(tokens)
+        summary, _ = read_out(blocks[-1], tokens, 1)
+        normed: torch.Tensor = self.norm(summary[:, 0])
+        return normed
+
+    def _initialise(self) -> None:
+        for token in (self.class_token_1, self.class_token_2):
+            nn.init.normal_(token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+def correlate(query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+    """
+    Find the five best partners of each patch, for the query's patches, then the candidate's.
+
+    Always float32: with rounded correlations other partners are chosen, which ruins the logits.
+
+    :param query: one image, or as many as there are candidates.
+    :returns: (K, S, 5, 7) with S = Nx + Ny, best partner first; see ``PAIR_VALUES``.
+    :raises ImageError: if an image has fewer than five local features.
+    """
+    fewest = min(query.xy.shape[1], candidates.xy.shape[1])
+    if fewest < PARTNERS:
+        raise ImageError(f'{fewest} local features: the reranker needs at least {PARTNERS}; '
+                         'use a larger input size')
+    with torch.autocast(query.descriptors.device.type, enabled=False):
+        left = F.normalize(query.descriptors.float(), dim=-1)
+        right = F.normalize(candidates.descriptors.float(), dim=-1)
+        correlation = left @ right.transpose(1, 2)  # (K, Nx, Ny)
+    left_values, right_values = _patch_values(query), _patch_values(candidates)
+    left_values = left_values.expand(len(correlation), -1, -1)
+
+    best, partners = correlation.topk(PARTNERS, dim=2)  # (K, Nx, 5)
+    own = left_values[:, :, None].expand(-1, -1, PARTNERS, -1)
+    from_query = torch.cat([own, _gather(right_values, partners), best[..., None]], dim=-1)
+
+    best, partners = correlation.transpose(1, 2).topk(PARTNERS, dim=2)  # (K, Ny, 5)
+    own = right_values[:, :, None].expand(-1, -1, PARTNERS, -1)
+    from_candidate = torch.cat([_gather(left_values, partners), own, best[..., None]], dim=-1)
+    return torch.cat([from_query, from_candidate], dim=1)
+
+
+def encode_xy(xy: torch.Tensor) -> torch.Tensor:
+    """
+    Encode coordinates in [0, 1] as sines and cosines: (..., 2) to (..., 32).
+
+    Sixteen values for x, then sixteen for y; of each, eight sines, then eight cosines, with
+    frequencies 10000^(-k/8).
+    """
+    count = WIDTH // 4
+    steps = torch.arange(count, device=xy.device, dtype=torch.float32) / count
+    angles = xy.float()[..., None] * torch.pow(10_000.0, -steps)  # (..., 2, 8)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+def _patch_values(features: ImageFeatures) -> torch.Tensor:
+    """Return x, y, attention (B, N, 3), clamped to [0, 1]."""
+    values = torch.cat([features.xy, features.attention[..., None]], dim=-1)
+    return values.float().clamp(0, 1)
+
+
+def _gather(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Pick rows (K, S, 5) of values (K, N, 3): (K, S, 5, 3)."""
+    picked = values.gather(1, rows.flatten(1)[..., None].expand(-1, -1, values.shape[-1]))
+    return picked.unflatten(1, rows.shape[1:])

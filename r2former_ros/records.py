@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The nouns that modules hand to each other: numpy and the standard library only.
+
+Poses are ``map_T_camera`` (4, 4) float64: they take a point of the camera body frame (x forward,
+y left, z up) into the map frame. Time is an integer ``stamp_ns``. Images are uint8 (H, W, 3) RGB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Pose = NDArray[np.float64]
+Vector = NDArray[np.float32]
+
+NOT_VERIFIED = -1
+"""Value of ``Hypothesis.inliers`` where no geometric check was made."""
+
+
+class State(str, Enum):
+    """What the recognizer knows about where the camera is."""
+
+    LOST = 'lost'
+    CANDIDATE = 'candidate'
+    LOCALIZED = 'localized'
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image: uint8 (H, W, 3) RGB with the stamp and frame id of its message."""
+
+    stamp_ns: int
+    image: Image
+    frame_id: str = ''
+
+
+@dataclass(frozen=True)
+class StampedPose:
+    """A pose ``map_T_camera`` (4, 4) float64 at ``stamp_ns``."""
+
+    stamp_ns: int
+    map_T_camera: Pose
+
+
+@dataclass(frozen=True)
+class LocalFeatures:
+    """
+    Local features of one image, the N patches of largest attention (paper section 3.1).
+
+    ``xy`` (N, 2) float32 in pixels / max(H, W); ``attention`` (N,) float32, the largest is 1;
+    ``descriptors`` (N, C) float32, not normalised.
+    """
+
+    xy: Vector
+    attention: Vector
+    descriptors: Vector
+
+    def __len__(self) -> int:
+        return len(self.attention)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A keyframe of the map, without its features. ``map_T_camera`` is None where unknown."""
+
+    place_id: int
+    stamp_ns: int
+    map_T_camera: Pose | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """
+    What a place is made from: where and when, and the features of its image.
+
+    ``descriptor`` (D,) float32 of unit norm; ``thumbnail`` is a JPEG, empty where not wanted.
+    """
+
+    stamp_ns: int
+    map_T_camera: Pose | None
+    source: str
+    descriptor: Vector
+    local_features: LocalFeatures
+    thumbnail: bytes = b''
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place from retrieval. ``similarity`` is the cosine of the descriptors, in [-1, 1]."""
+
+    place_id: int
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """
+    "You are at this place of the map": a candidate that was reranked.
+
+    ``score`` is the match probability in [0, 1] (equal to the similarity, clipped at 0, where
+    reranking is off); ``inliers`` counts verified correspondences, or is ``NOT_VERIFIED``.
+    """
+
+    place: Place
+    similarity: float
+    score: float
+    inliers: int = NOT_VERIFIED
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """
+    The decision on one query image, with the ranked hypotheses behind it, best first.
+
+    ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
+    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank.
+    """
+
+    stamp_ns: int
+    state: State
+    hypotheses: tuple[Hypothesis, ...]
+    candidates: tuple[Candidate, ...]
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Hypothesis | None:
+        """The first hypothesis, or None: an empty map gives none."""
+        return self.hypotheses[0] if self.hypotheses else None
