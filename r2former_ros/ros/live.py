@@ -165,11 +165,11 @@ class LiveNode:
 
 
 @contextmanager
-def own_domain() -> Iterator[None]:
+def own_domain(arguments: list[str] | None = None) -> Iterator[None]:
     """Initialise rclpy in a domain of this process, on this machine only, and end it again."""
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % DOMAINS)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield
     finally:
