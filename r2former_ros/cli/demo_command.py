@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 IMAGE_TOPIC, POSE_TOPIC = '/camera/image_raw', '/odom'
 POSITIVE_RADIUS_M, POSITIVE_ANGLE_DEG = 8.0, 45.0
-RECALLS = (1, 5)
 OWN_FILES = ('lap_1', 'lap_2', 'town.r2map', 'report.html', 'plan.png', 'localized.png')
 
 
@@ -60,6 +59,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the whole thing."""
+    from ..evaluation.summary import summary_rows
     from ..recognizer import load_configured
     from ..town import Town
 
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     _build_map(model, paths, config)
     run = _replay(paths, _node_config(config, paths), arguments.frames, arguments.rate)
     answers = _answers(paths, run)
-    rows = _table(run, answers)
+    rows = summary_rows(answers, run.latency_ms, run.counts)
     _print_table(rows, model.origin.trained)
     _write_report(paths, town, answers, rows, model.origin.trained)
 
@@ -147,38 +147,15 @@ def _replay(paths: Paths, config: Config, frames: int, rate: float) -> LiveRun:
 def _answers(paths: Paths, run: LiveRun) -> list[Answer]:
     """Judge what the node said by the poses of lap 2."""
     from ..bags import Bag
-    from ..evaluation.measures import Answer, Protocol
+    from ..evaluation.measures import Protocol, judge
     from ..place_map import PlaceMap
 
-    protocol = Protocol(POSITIVE_RADIUS_M, POSITIVE_ANGLE_DEG)
     with PlaceMap.open(paths.map) as place_map:
         places = place_map.places()
     with Bag(paths.laps[1]) as bag:
-        trajectory = bag.trajectory(POSE_TOPIC)
-    answers = []
-    for stamp_ns, said in sorted(run.hypotheses.items()):
-        truth = trajectory.at(stamp_ns)
-        if truth is not None:
-            positives = frozenset(protocol.positives(truth, places))
-            answers.append(Answer(stamp_ns, truth, said.hypotheses, positives))
-    return answers
-
-
-def _table(run: LiveRun, answers: list[Answer]) -> list[list[str]]:
-    from ..evaluation.measures import recalls
-
-    measured = recalls(answers, RECALLS)
-    rows = [['measure', 'retrieval', 'after reranking']]
-    for count in RECALLS:
-        name = f'recall@{count}'
-        rows.append([name, *(f'{measured[stage][name]:.3f}' for stage in measured)])
-    latency = [f'{name.removesuffix("_ms")} {value}'
-               for name, value in run.diagnostics.items()
-               if name in ('encode_ms', 'retrieve_ms', 'rerank_ms')]
-    rows.append(['median latency [ms]', ', '.join(latency), ''])
-    counts = [f'{name} {run.count(name)}' for name in ('received', 'used', 'dropped', 'bad')]
-    rows.append(['images', f'played {run.played}, ' + ', '.join(counts), ''])
-    return rows
+        truth = bag.trajectory(POSE_TOPIC)
+    said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
+    return judge(said, truth, places, Protocol(POSITIVE_RADIUS_M, POSITIVE_ANGLE_DEG))
 
 
 def _print_table(rows: list[list[str]], trained: bool) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..geometry import angle_deg
 from ..records import Hypothesis, Place, Pose
+from ..trajectories import Trajectory
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,26 @@ class Answer:
     def right(self) -> bool:
         """Say whether the best hypothesis is a right one."""
         return bool(self.hypotheses) and self.reranked[0] in self.positives
+
+
+def judge(
+    said: Mapping[int, Sequence[Hypothesis]],
+    truth: Trajectory,
+    places: Mapping[int, Place],
+    protocol: Protocol,
+) -> list[Answer]:
+    """
+    Set what was said to each query image, by its stamp, against where it was taken.
+
+    Queries whose stamp the trajectory does not cover are left out.
+    """
+    answers = []
+    for stamp_ns, hypotheses in sorted(said.items()):
+        pose = truth.at(stamp_ns)
+        if pose is not None:
+            positives = frozenset(protocol.positives(pose, places))
+            answers.append(Answer(stamp_ns, pose, tuple(hypotheses), positives))
+    return answers
 
 
 def recall_at(

@@ -53,6 +53,18 @@ class LiveRun:
         """Return a counter of the node: received, used, dropped or bad."""
         return int(self.diagnostics.get(name, 0))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What happened to the images, from the player to the recognizer."""
+        names = ('received', 'used', 'dropped', 'bad')
+        return {'played': self.played, **{name: self.count(name) for name in names}}
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """Median latency by stage, as the node reports it."""
+        stages = ('encode', 'retrieve', 'rerank')
+        return {stage: float(self.diagnostics.get(f'{stage}_ms', 'nan')) for stage in stages}
+
 
 class LiveNode:
     """The localizer as a process, driven through its lifecycle services like any other client."""
