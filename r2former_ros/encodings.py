@@ -101,16 +101,12 @@ def decode_image(message: ImageMessage) -> Image:
     """
     if message.height < 1 or message.width < 1:
         raise ImageError(f'image of {message.width}x{message.height} pixels is empty')
-    try:
-        if message.encoding in _PACKED:
-            return _decode_packed(message, _PACKED[message.encoding])
-        if message.encoding in _HALF_CHROMA:
-            return _decode_half_chroma(message, _HALF_CHROMA[message.encoding])
-        if message.encoding == 'nv24':
-            return _decode_nv24(message)
-    except cv2.error as error:
-        size = f'{message.width}x{message.height} {message.encoding}'
-        raise ImageError(f'image of {size} cannot be converted ({error.err})') from error
+    if message.encoding in _PACKED:
+        return _decode_packed(message, _PACKED[message.encoding])
+    if message.encoding in _HALF_CHROMA:
+        return _decode_half_chroma(message, _HALF_CHROMA[message.encoding])
+    if message.encoding == 'nv24':
+        return _decode_nv24(message)
     raise ImageError(
         f'encoding {message.encoding!r} is no picture this package reads; '
         f'supported: {", ".join(ENCODINGS)}'

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -54,10 +55,24 @@ def config_from(arguments: argparse.Namespace) -> Config:
     return config
 
 
-def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Show a progress bar on a terminal, and a line every ten seconds elsewhere."""
-    interval = 0.1 if sys.stderr.isatty() else 10.0
-    yield from tqdm(items, desc=what, total=total, mininterval=interval, unit='', leave=True)
+@contextmanager
+def progress(
+    items: Iterable[Item], what: str, total: int | None = None
+) -> Iterator[Iterator[Item]]:
+    """Show a progress bar while items pass; it ends its line before an error is printed."""
+    def counted(bar: tqdm[None]) -> Iterator[Item]:
+        for item in items:
+            yield item
+            bar.update()
+
+    with progress_bar(what, total) as bar:
+        yield counted(bar)
+
+
+def progress_bar(what: str, total: int | None = None) -> tqdm[None]:
+    """Return a bar to update by hand; where no terminal shows it, a line every ten seconds."""
+    interval_s = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(desc=what, total=total, mininterval=interval_s, unit=' images')
 
 
 def say_what_runs(model: R2Former) -> None:

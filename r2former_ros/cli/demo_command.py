@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BagError, ConfigError
-from .common import add_common, config_from, progress, say_what_runs
+from .common import add_common, config_from, progress, progress_bar, say_what_runs
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -106,8 +106,9 @@ def _write_lap(
     from ..bags import BagWriter
 
     drive = town.lap(lap, frames, light=light, lateral_offset_m=offset_m)
-    with BagWriter(path) as bag:
-        for frame, pose in progress(drive, f'drive lap {lap + 1} ({light.name})', frames):
+    what = f'drive lap {lap + 1} ({light.name})'
+    with BagWriter(path) as bag, progress(drive, what, frames) as shown:
+        for frame, pose in shown:
             bag.image(IMAGE_TOPIC, frame)
             bag.odometry(POSE_TOPIC, pose, frame_id='map', child_frame_id='camera')
 
@@ -122,8 +123,8 @@ def _build_map(model: Any, paths: Paths, config: Config) -> None:
 
     with Bag(paths.laps[0]) as bag:
         frames = frames_of_bag(bag, IMAGE_TOPIC, bag.trajectory(POSE_TOPIC), stop)
-        total = bag.image_count(IMAGE_TOPIC)
-        build_map(model, paths.map, progress(frames, 'map lap 1', total), config)
+        with progress(frames, 'map lap 1', bag.image_count(IMAGE_TOPIC)) as shown:
+            build_map(model, paths.map, shown, config)
 
 
 def _node_config(config: Config, paths: Paths) -> Config:
@@ -135,12 +136,10 @@ def _node_config(config: Config, paths: Paths) -> Config:
 
 
 def _replay(paths: Paths, config: Config, frames: int, rate: float) -> LiveRun:
-    from tqdm import tqdm
-
     from ..ros.live import LiveNode, own_domain
 
     with own_domain(), LiveNode(config, IMAGE_TOPIC) as live, \
-            tqdm(total=frames, desc='replay lap 2', unit='') as bar:
+            progress_bar('replay lap 2', frames) as bar:
         return live.play(paths.laps[1], IMAGE_TOPIC, rate=rate, on_image=bar.update)
 
 

@@ -33,10 +33,11 @@ def run(arguments: argparse.Namespace) -> None:
     config = config_from(arguments)
     model = load_configured(config)
     say_what_runs(model)
-    encoded = [
-        model.encode(preprocess(read_image(path), model.spec.input, model.device))
-        for path in progress(arguments.images, 'encode')
-    ]
+    with progress(arguments.images, 'encode', len(arguments.images)) as paths:
+        encoded = [
+            model.encode(preprocess(read_image(path), model.spec.input, model.device))
+            for path in paths
+        ]
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(one, name).cpu().numpy() for one in encoded])
         for name in ('descriptor', 'xy', 'attention', 'descriptors')

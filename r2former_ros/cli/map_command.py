@@ -44,7 +44,8 @@ def build(arguments: argparse.Namespace) -> None:
         model = load_configured(config)
         say_what_runs(model)
         make = append_to_map if arguments.append else build_map
-        summary = make(model, arguments.out, progress(frames, 'map', total), config)
+        with progress(frames, 'map', total) as shown:
+            summary = make(model, arguments.out, shown, config)
     for line in bad[:10]:
         print(f'left out: {line}', file=sys.stderr)
     size_mb = Path(arguments.out).stat().st_size / 2**20

@@ -33,7 +33,9 @@ def plan_png(
     axes = figure.add_subplot()
     for outline in outlines:
         axes.fill(outline[:, 0], outline[:, 1], color='#e3ded6', edgecolor='#c9c2b6', zorder=1)
-    axes.scatter(places_xy[:, 0], places_xy[:, 1], s=14, color=GREY, label='places of the map', zorder=2)
+    axes.scatter(
+        places_xy[:, 0], places_xy[:, 1], s=14, color=GREY, label='places of the map', zorder=2
+    )
     for answer in answers:
         _draw_answer(axes, answer)
     for colour, label in ((GREEN, 'query, right'), (RED, 'query, wrong')):
@@ -48,7 +50,7 @@ def plan_png(
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=110)
+    figure.savefig(buffer, format='png', dpi=110, bbox_inches='tight')
     return buffer.getvalue()
 
 
