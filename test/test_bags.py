@@ -52,10 +52,10 @@ def image_message(stamp_ns=STAMP, encoding='mono8'):
 
 
 def pose_message(x, quaternion=(0.0, 0.0, 0.0, 1.0)):
-    names = ('x', 'y', 'z', 'w')
+    xyzw = dict(zip('xyzw', quaternion, strict=True))
     return new('geometry_msgs/msg/Pose',
                position=new('geometry_msgs/msg/Point', x=x, y=0.0, z=0.0),
-               orientation=new('geometry_msgs/msg/Quaternion', **dict(zip(names, quaternion))))
+               orientation=new('geometry_msgs/msg/Quaternion', **xyzw))
 
 
 def posed(kind, x, **options):
@@ -175,6 +175,20 @@ def test_messages_without_a_fix_are_left_out_and_counted(tmp_path, caplog):
         assert 'left out 2 of 3 messages of /fix' in caplog.text
         with pytest.raises(BagError, match='none of 1 messages of /lost holds a pose'):
             bag.trajectory('/lost')
+
+
+def test_fixes_recorded_out_of_order_start_at_the_earliest(raw_bag):
+    def fix(index):
+        status = new('sensor_msgs/msg/NavSatStatus', status=0, service=1)
+        return new(NAV_SAT_FIX, header=header(STAMP + index), status=status, latitude=0.0,
+                   longitude=index * 1e-4, altitude=0.0, position_covariance=np.zeros(9),
+                   position_covariance_type=0)
+
+    with Bag(raw_bag(*(('/fix', NAV_SAT_FIX, i, fix(i)) for i in (1, 2)),
+                     ('/fix', NAV_SAT_FIX, 3, fix(0)))) as bag:
+        trajectory = bag.trajectory('/fix')
+    np.testing.assert_allclose(trajectory.poses[:, 0, 3], [0, 11.132, 22.264], atol=1e-3)
+    assert [yaw_rad(pose) for pose in trajectory.poses] == pytest.approx([0, 0, 0])
 
 
 @pytest.mark.parametrize('kind', ['PoseStamped', 'PoseWithCovarianceStamped'])
@@ -299,7 +313,7 @@ def test_wrong_topics_raise_at_once(full_bag):
     with Bag(full_bag) as bag:
         with pytest.raises(BagError, match=f'full: has no topic /cam; {offers}'):
             bag.images('/cam')
-        with pytest.raises(BagError, match='/odom is a nav_msgs/msg/Odometry, expected sensor_msgs'):
+        with pytest.raises(BagError, match='/odom is a nav_msgs/msg/Odometry, expected sensor'):
             bag.images('/odom')
         with pytest.raises(BagError, match=f'has no topic /cam; {offers}'):
             bag.image_count('/cam')
@@ -358,8 +372,11 @@ def test_files_that_are_no_bag(tmp_path, extension, content):
 def test_an_empty_bag(tmp_path, storage):
     with BagWriter(tmp_path / 'bag', storage):
         pass
+    bag = Bag(tmp_path / 'bag')
     with pytest.raises(BagError, match='bag: the bag is empty, expected messages'):
-        opened(tmp_path / 'bag')
+        bag.__enter__()
+    with pytest.raises(BagError, match='the bag is not open'):
+        bag.default_image_topic()
 
 
 def test_an_interrupted_recording_names_its_file(full_bag):

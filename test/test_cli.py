@@ -130,7 +130,9 @@ def test_print_config_shows_what_would_be_used(tmp_path, capsys):
     (['play', 'no_bag', '--rate', '0'], '--rate 0.0: must be above 0'),
     (['play', 'no_bag'], 'no_bag'),
 ])
-def test_a_mistake_gives_one_line_and_exit_code_2(arguments, match, capsys, tmp_path, monkeypatch):
+def test_a_mistake_gives_one_line_and_exit_code_2(
+    arguments, match, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     printed = capsys.readouterr()

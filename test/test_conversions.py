@@ -7,15 +7,15 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from fakes import picture  # noqa: E402
-from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField  # noqa: E402
+from fakes import picture
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 
-from r2former_ros.errors import ImageError  # noqa: E402
-from r2former_ros.geometry import pose_from_yaw  # noqa: E402
-from r2former_ros.images import thumbnail_jpeg  # noqa: E402
-from r2former_ros.records import Hypothesis, Place  # noqa: E402
-from r2former_ros.ros.conversions import (  # noqa: E402
+from r2former_ros.errors import ImageError
+from r2former_ros.geometry import pose_from_yaw
+from r2former_ros.images import thumbnail_jpeg
+from r2former_ros.records import Hypothesis, Place
+from r2former_ros.ros.conversions import (
     frame_from,
     header_from,
     hypotheses_from,

@@ -122,7 +122,8 @@ def test_planes_with_padded_rows(encoding):
 
 
 def test_every_encoding_is_covered_here():
-    bayer = {f'bayer_{name}{bits}' for name in ('rggb', 'bggr', 'gbrg', 'grbg') for bits in (8, 16)}
+    patterns = ('rggb', 'bggr', 'gbrg', 'grbg')
+    bayer = {f'bayer_{name}{bits}' for name in patterns for bits in (8, 16)}
     tested = {*ORDERS, *WIDE_ORDERS, 'mono8', '8UC1', 'mono16', '16UC1', *bayer, *YUV_DATA}
     assert set(ENCODINGS) == tested
 

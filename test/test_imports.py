@@ -62,7 +62,9 @@ def level_of(part):
     return found[0]
 
 
-@pytest.mark.parametrize(('path', 'part'), list(sources()), ids=lambda value: getattr(value, 'name', ''))
+@pytest.mark.parametrize(
+    ('path', 'part'), list(sources()), ids=lambda value: getattr(value, 'name', '')
+)
 def test_no_arrow_runs_back(path, part):
     own = level_of(part)
     for module, other in imported(path):

@@ -10,22 +10,22 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from fakes import picture  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from fakes import picture
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 
-from r2former_ros.config import Config, with_values  # noqa: E402
-from r2former_ros.geometry import pose_from_yaw  # noqa: E402
-from r2former_ros.images import thumbnail_jpeg  # noqa: E402
-from r2former_ros.mapping import PosedFrame, build_map  # noqa: E402
-from r2former_ros.recognizer import load_configured  # noqa: E402
-from r2former_ros.records import Frame  # noqa: E402
-from r2former_ros.ros.conversions import header_from  # noqa: E402
-from r2former_ros.ros.live import LiveNode, own_domain  # noqa: E402
-from r2former_ros.ros.localizer import Localizer  # noqa: E402
+from r2former_ros.config import Config, with_values
+from r2former_ros.geometry import pose_from_yaw
+from r2former_ros.images import thumbnail_jpeg
+from r2former_ros.mapping import PosedFrame, build_map
+from r2former_ros.recognizer import load_configured
+from r2former_ros.records import Frame
+from r2former_ros.ros.conversions import header_from
+from r2former_ros.ros.live import LiveNode, own_domain
+from r2former_ros.ros.localizer import Localizer
 
 pytestmark = pytest.mark.ros
 TOPIC = '/camera/image_raw'
@@ -91,11 +91,9 @@ def publish_one_by_one(live, publisher, messages):
     """Publish each message once the node has answered or counted the one before."""
     wait_for(lambda: publisher.get_subscription_count() > 0)
     wait_for(lambda: live.node.count_publishers('/localizer/hypotheses') > 0)
-    done = 0
-    for message in messages:
+    for sent, message in enumerate(messages, 1):
         publisher.publish(message)
-        done += 1
-        wait_for(lambda: len(live.run.hypotheses) + live.run.count('bad') >= done)  # noqa: B023
+        wait_for(lambda n=sent: len(live.run.hypotheses) + live.run.count('bad') >= n)
 
 
 def test_images_of_another_process_come_back_as_hypotheses(config):

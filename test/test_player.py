@@ -10,19 +10,19 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from fakes import picture  # noqa: E402
-from nav_msgs.msg import Odometry  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from fakes import picture
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
-from r2former_ros.bags import Bag, BagWriter  # noqa: E402
-from r2former_ros.geometry import pose_from_yaw  # noqa: E402
-from r2former_ros.records import Frame, StampedPose  # noqa: E402
-from r2former_ros.ros.conversions import frame_from, stamp_ns_from  # noqa: E402
-from r2former_ros.ros.live import own_domain  # noqa: E402
-from r2former_ros.ros.player import Player  # noqa: E402
+from r2former_ros.bags import Bag, BagWriter
+from r2former_ros.geometry import pose_from_yaw
+from r2former_ros.records import Frame, StampedPose
+from r2former_ros.ros.conversions import frame_from, stamp_ns_from
+from r2former_ros.ros.live import own_domain
+from r2former_ros.ros.player import Player
 
 pytestmark = pytest.mark.ros
 START_NS = 1_700_000_000_000_000_007

@@ -107,6 +107,8 @@ def _strip(rows: Sequence[Sequence[Picture]], trained: bool) -> bytes:
 
 def _framed(picture: Picture) -> Image:
     decoded = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:  # a map without thumbnails
+        decoded = np.full((240, PICTURE_WIDTH, 3), 200, np.uint8)
     height = round(decoded.shape[0] * PICTURE_WIDTH / decoded.shape[1])
     image = cv2.cvtColor(cv2.resize(decoded, (PICTURE_WIDTH, height)), cv2.COLOR_BGR2RGB)
     colour = {'right': GREEN, 'wrong': RED}.get(picture.kind, WHITE)

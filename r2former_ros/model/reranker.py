@@ -74,7 +74,7 @@ class Reranker(nn.Module):
     def _through(
         self, blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor
     ) -> torch.Tensor:
-        """Put a class token before the tokens (B, T, 32) and return it (B, 32) after the blocks."""
+        """Put a class token before the tokens (B, T, 32); return it (B, 32) after the blocks."""
         tokens = torch.cat([class_token.expand(len(tokens), -1, -1).to(tokens), tokens], dim=1)
         for block in blocks[:-1]:
             tokens = block(tokens)
