@@ -20,6 +20,7 @@ from lifecycle_msgs.msg import Transition
 from launch import LaunchContext, LaunchDescription
 
 PACKAGE = 'r2former_ros'
+ELSE = 'where empty, as in params_file'
 YES = ('true', '1', 'yes', 'on')
 OVERRIDES = {
     # Launch arguments that override the parameter file where they are given.
@@ -34,17 +35,18 @@ def generate_launch_description():
     """Describe the arguments; the node follows once their values are known."""
     default_file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'localize.yaml'])
     return LaunchDescription([
-        DeclareLaunchArgument('map', default_value='', description='The .r2map file'),
+        DeclareLaunchArgument(
+            'map', default_value='', description=f'The .r2map file; {ELSE}'),
         DeclareLaunchArgument(
             'image', default_value='/camera/image_raw',
             description='Image topic; with image_transport:=compressed, /compressed is appended',
         ),
         DeclareLaunchArgument(
-            'image_transport', default_value='', description='raw or compressed'),
+            'image_transport', default_value='', description=f'raw or compressed; {ELSE}'),
         DeclareLaunchArgument(
-            'weights', default_value='', description='Preset name or .safetensors file'),
+            'weights', default_value='', description=f'Preset or .safetensors file; {ELSE}'),
         DeclareLaunchArgument(
-            'device', default_value='', description='auto, cpu, cuda or cuda:N'),
+            'device', default_value='', description=f'auto, cpu, cuda or cuda:N; {ELSE}'),
         DeclareLaunchArgument(
             'params_file', default_value=default_file,
             description='Parameter file; the arguments above override it where they are given',

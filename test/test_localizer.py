@@ -222,6 +222,14 @@ def test_parameters_are_checked_and_fixed_once_configured(make_node):
     assert not late.successful and 'clean it up first' in late.reason
 
 
+def test_ranges_and_descriptions_are_there_whether_or_not_a_value_is_given(make_node):
+    node = make_node(**{'rerank.candidates': 7})
+    for name, top in (('rerank.candidates', 10_000), ('rerank.batch', 1000)):
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description and descriptor.integer_range[0].to_value == top
+    assert node.get_parameter('rerank.candidates').value == 7
+
+
 def replace_encoding(message, encoding):
     """Change an image message to an encoding that does not exist."""
     message.encoding = encoding

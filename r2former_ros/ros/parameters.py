@@ -31,15 +31,21 @@ LARGEST_INTEGER = 2**31 - 1
 
 
 def declare_parameters(node: Node) -> None:
-    """Declare every setting with its description and range; given values stay as they are."""
+    """
+    Declare every setting with its description and range.
+
+    A given value that is wrong is kept as it is: configuring refuses it and says why.
+    """
     for setting in options():
-        descriptor = _descriptor(setting)
-        if node.has_parameter(setting.name):  # came from a file or the command line
-            node.set_descriptor(setting.name, ParameterDescriptor(
-                name=setting.name, description=descriptor.description, dynamic_typing=True,
-            ))
-        else:
-            node.declare_parameter(setting.name, setting.default, descriptor)
+        value, descriptor = setting.default, _descriptor(setting)
+        if node.has_parameter(setting.name):  # came from a file or the command line, untyped
+            value = node.get_parameter(setting.name).value
+            node.undeclare_parameter(setting.name)
+        try:
+            value = setting.checked(value)
+        except ConfigError:
+            descriptor = ParameterDescriptor(name=setting.name, dynamic_typing=True)
+        node.declare_parameter(setting.name, value, descriptor, ignore_override=True)
 
 
 def read_config(node: Node) -> Config:
