@@ -50,6 +50,10 @@ class ModelConfig:
 
     weights: str = option('tiny', 'Preset name (tiny, small, base) or a .safetensors file')
     device: str = option('auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where it works')
+    precision: str = option(
+        'float32', 'Arithmetic of encoder and reranker; correlations are float32 in any case',
+        choices=('float32', 'bfloat16', 'float16'),
+    )
     image_height: int = option(
         0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,
         maximum=4096,

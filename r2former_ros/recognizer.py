@@ -111,12 +111,13 @@ class Recognizer:
 def load_configured(config: Config) -> R2Former:
     """Load the weights that a configuration names."""
     settings = config.model
-    return load_model(
+    model = load_model(
         settings.weights,
         settings.device,
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
+    return model.with_precision(settings.precision)
 
 
 @contextmanager

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,7 @@ class FakeModel:
         self.origin = Origin('fake weights', trained=True, reranker_trained=True)
         self.fingerprint = fingerprint
         self.device = torch.device('cpu')
+        self.reranker = SimpleNamespace(ratio=torch.tensor([0.5]))
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """Average the colours of each cell."""

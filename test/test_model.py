@@ -10,8 +10,9 @@ import torch
 from recipe import make_pairs, make_state_dict
 
 from r2former_ros.errors import ImageError, WeightsError
-from r2former_ros.model import ImageFeatures, ModelSpec
+from r2former_ros.model import PRESETS, ImageFeatures, ModelSpec, load_model
 from r2former_ros.model.checkpoint import untrained_model
+from r2former_ros.model.encoder import timm_spec
 from r2former_ros.model.official import model_from_official
 from r2former_ros.model.position_embedding import fit_position_embedding
 from r2former_ros.model.reranker import correlate, encode_xy
@@ -145,13 +146,32 @@ def test_any_vit_of_timm_can_be_the_backbone(backbone):
     assert model.score(features[0], features).shape == (2, 2)
 
 
+def test_the_base_preset_is_vit_b():
+    spec = replace(PRESETS['base'], image_height=64, image_width=96)
+    model = untrained_model(spec).eval()
+    backbone = model.encoder.backbone
+    assert (backbone.embed_dim, backbone.blocks[0].attn.num_heads) == (768, 12)
+    features = model.encode(torch.zeros(1, 3, 64, 96))
+    assert features.descriptors.shape == (1, 24, 128) and spec.token_shift
+
+
+def test_a_named_backbone_brings_its_own_size_and_normalisation():
+    spec = timm_spec('vit_tiny_patch16_224')
+    assert (spec.image_height, spec.mean) == (224, (0.5, 0.5, 0.5))  # not ImageNet's mean
+    assert timm_spec('vit_small_patch14_dinov2').image_height == 518
+    assert load_model('vit_tiny_patch16_224').spec == spec
+    with pytest.raises(WeightsError, match='no_such_vit: timm has no such model'):
+        timm_spec('no_such_vit')
+
+
 @pytest.mark.parametrize('backbone', ['resnet18', 'no_such_model'])
 def test_backbones_that_do_not_fit_are_refused(backbone):
     with pytest.raises(WeightsError, match=backbone):
         untrained_model(ModelSpec('x', backbone, 64, 64))
 
 
-def test_bfloat16_ranks_pairs_like_float32():
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_lower_precision_ranks_pairs_like_float32(precision):
     """Twelve candidates that match more and more: the order of nearly all pairs must stay."""
     model = model_from_official(
         {key: torch.from_numpy(value) for key, value in make_state_dict('deit').items()}
@@ -163,7 +183,7 @@ def test_bfloat16_ranks_pairs_like_float32():
     ]).astype(np.float32)
     candidates = _as_features(y_global, local)
     exact = model.score(query, candidates)
-    rounded = model.with_precision('bfloat16').score(query, candidates)
+    rounded = model.with_precision(precision).score(query, candidates)
     assert rounded.dtype == torch.float32
     exact, rounded = (logits[:, 1] - logits[:, 0] for logits in (exact, rounded))
     clear = (exact[:, None] - exact[None]).abs() > 0.01

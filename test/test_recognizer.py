@@ -69,6 +69,15 @@ def test_without_reranking_the_similarity_ranks(recognizer):
     assert recognition.best.score == pytest.approx(recognition.best.similarity)
 
 
+def test_the_blended_score_ranks_where_it_is_asked_for(recognizer):
+    by_probability = recognizer.recognize(Frame(0, picture(3))).hypotheses
+    recognizer.config = with_values(recognizer.config, {'rerank.ranking': 'blended'})
+    for one in recognizer.recognize(Frame(0, picture(3))).hypotheses:
+        alone = next(two for two in by_probability if two.place == one.place)
+        blended = 0.5 * one.similarity + 0.5 * alone.score
+        assert one.score == pytest.approx(np.clip(blended, 0, 1), abs=1e-5)
+
+
 def test_localized_after_agreement_and_lost_at_once(recognizer):
     states = [recognizer.recognize(Frame(0, picture(i))).state for i in (2, 3, 4)]
     assert states == [State.CANDIDATE, State.CANDIDATE, State.LOCALIZED]

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import timm
 import torch
 from safetensors.torch import save_file
 
 from .. import __version__
 from ..errors import WeightsError
+from .encoder import timm_spec
 from .official import OFFICIAL_SUFFIXES, read_official
 from .presets import PRESETS, ModelSpec
 from .r2former import Origin, R2Former
@@ -39,13 +41,16 @@ def load_model(
     Load a model for inference.
 
     :param weights: a ``.safetensors`` file, an official ``.pth`` checkpoint, or the name of a
-        preset, which gives an untrained network with a fixed seed.
+        preset or of a ViT of timm, which gives an untrained network with a fixed seed.
     :param device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which takes CUDA where it works.
     :param image_height: overrides the size in the weights; 0 keeps it. Likewise the width.
     :raises WeightsError: if the file is missing, damaged or of another kind.
     """
-    if str(weights) in PRESETS:
-        model = untrained_model(PRESETS[str(weights)])
+    name = str(weights)
+    if name in PRESETS:
+        model = untrained_model(PRESETS[name])
+    elif timm.is_model(name):
+        model = untrained_model(timm_spec(name))
     else:
         model = _read_file(Path(weights))
     resized = model.spec.with_size(image_height, image_width)

@@ -104,6 +104,24 @@ class VitEncoder(nn.Module):
         return torch.cat([prefix, patches + position], dim=1)
 
 
+def timm_spec(backbone: str) -> ModelSpec:
+    """
+    Describe a model whose backbone is any ViT of timm, with that backbone's own normalisation.
+
+    :raises WeightsError: if timm has no such model.
+    """
+    try:
+        settings = timm.get_pretrained_cfg(backbone)
+    except RuntimeError:
+        settings = None
+    if settings is None:
+        raise WeightsError(f'{backbone}: timm has no such model')
+    _, height, width = settings.input_size
+    return ModelSpec(
+        backbone, backbone, height, width, mean=settings.mean, std=settings.std
+    )
+
+
 def _make_backbone(spec: ModelSpec) -> VisionTransformer:
     distilled = 'distilled' in spec.backbone
     extra: dict[str, Any] = (
