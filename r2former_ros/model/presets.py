@@ -28,8 +28,8 @@ class ModelSpec:
     local_dim: int = 128
     num_local: int = 500
     token_shift: bool = False
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
     @property
     def input(self) -> InputSpec:
@@ -63,8 +63,7 @@ class ModelSpec:
             spec = ModelSpec(**values)
         except TypeError as error:
             raise WeightsError(f'incomplete model description: {error}') from error
-        mean, std = spec.mean, spec.std  # lists, when they come from JSON
-        return replace(spec, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
+        return replace(spec, mean=tuple(spec.mean), std=tuple(spec.std))  # JSON has lists
 
 
 PRESETS = {
