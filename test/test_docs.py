@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the documents say, against the code."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_table_of_settings_is_current():
+    path = ROOT / 'docs' / 'make_reference.py'
+    spec = importlib.util.spec_from_file_location('make_reference', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / 'docs' / 'settings.md').read_text() == module.reference()
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/method.md'])
+def test_links_to_files_lead_somewhere(page):
+    path = ROOT / page
+    links = re.findall(r'\]\(([^)#]+)[^)]*\)', path.read_text())
+    for link in links:
+        if '://' not in link:
+            assert (path.parent / link).exists(), link
+    assert len(links) > 0
+
+
+def test_the_page_of_the_method_names_what_exists():
+    from r2former_ros import images, place_index, recognizer
+    from r2former_ros.model import encoder, position_embedding, reranker, transformer
+
+    homes = {
+        'images': images, 'reranker': reranker, 'Reranker': reranker.Reranker,
+        'VitEncoder': encoder.VitEncoder, 'PlaceIndex': place_index.PlaceIndex,
+        'Recognizer': recognizer.Recognizer,
+    }
+    text = (ROOT / 'docs' / 'method.md').read_text()
+    named = re.findall(r'`(images|reranker|Reranker|VitEncoder|PlaceIndex|Recognizer)\.(\w+)`', text)
+    assert len(named) > 10
+    for home, name in named:
+        known = hasattr(homes[home], name)
+        assert known or name in vars(reranker.Reranker()).get('_modules', {}), f'{home}.{name}'
+    assert hasattr(position_embedding, 'fit_position_embedding')
+    assert hasattr(transformer, 'read_out')

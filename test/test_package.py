@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an installation leaves where ROS looks for it."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from r2former_ros import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_one_version_everywhere():
+    package = ET.parse(ROOT / 'package.xml').getroot()
+    assert package.findtext('version') == __version__
+    assert package.findtext('name') == 'r2former_ros'
+    assert f'{__version__} ' in (ROOT / 'CHANGELOG.rst').read_text()
+
+
+def test_every_message_package_that_is_imported_is_a_dependency():
+    package = ET.parse(ROOT / 'package.xml').getroot()
+    depends = {item.text for item in package.findall('exec_depend')}
+    imported = set()
+    for path in [*(ROOT / 'r2former_ros' / 'ros').glob('*.py'), *(ROOT / 'launch').glob('*.py')]:
+        imported |= set(re.findall(r'^(?:from|import) (\w+)', path.read_text(), re.M))
+    ros = {name for name in imported
+           if name.endswith(('_msgs', '_srvs', '_interfaces')) or name in (
+               'rclpy', 'launch', 'launch_ros')}
+    assert len(ros) > 8
+    assert ros <= depends
+
+
+@pytest.fixture(scope='module')
+def prefix(tmp_path_factory):
+    """Install the project, without its needs, into a folder of its own."""
+    pytest.importorskip('setuptools', minversion='64')
+    folder = tmp_path_factory.mktemp('install')
+    command = [sys.executable, 'setup.py', '-q', 'build', '-b', str(folder / 'build'),
+               'egg_info', '-e', str(folder), 'install', '--root', str(folder), '--prefix',
+               '/opt/site', '--single-version-externally-managed']
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder / 'opt' / 'site'
+
+
+def test_ros_finds_marker_launch_config_and_executables(prefix):
+    share = prefix / 'share' / 'r2former_ros'
+    assert (prefix / 'share/ament_index/resource_index/packages/r2former_ros').is_file()
+    assert (share / 'package.xml').is_file()
+    assert (share / 'launch' / 'localize.launch.py').is_file()
+    assert (share / 'config' / 'localize.yaml').is_file()
+    for name in ('localizer', 'r2former'):
+        script = prefix / 'lib' / 'r2former_ros' / name
+        assert os.access(script, os.X_OK)
+        assert script.read_text().startswith('#!/usr/bin/env python3\n')
+
+
+def test_the_installed_code_is_complete(prefix):
+    (package,) = prefix.glob('lib/python*/site-packages/r2former_ros')
+    installed = {path.relative_to(package) for path in package.rglob('*.py')}
+    source = ROOT / 'r2former_ros'
+    assert installed == {path.relative_to(source) for path in source.rglob('*.py')}
+    weights = {path.name for path in (source / 'weights').glob('*.safetensors')}
+    assert {path.name for path in package.glob('weights/*')} == weights
