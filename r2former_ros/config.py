@@ -10,6 +10,7 @@ Precedence: default < YAML file < flag or launch argument.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -206,15 +207,16 @@ class Option:
         raise ConfigError(f'{self.name}: {value!r} is a {type(value).__name__}, not a {wanted}')
 
 
-def options(section: type = Config, prefix: str = '') -> Iterator[Option]:
+def options(section: Any = Config, prefix: str = '') -> Iterator[Option]:
     """Walk over every setting, in the order of the dataclasses."""
     hints = get_type_hints(section)
     for item in fields(section):
-        kind = hints[item.name]
+        kind: Any = hints[item.name]
         if is_dataclass(kind):
             yield from options(kind, f'{prefix}{item.name}.')
         else:
-            yield Option(prefix + item.name, kind, item.default, **item.metadata)
+            default: Any = item.default
+            yield Option(prefix + item.name, kind, default, **item.metadata)
 
 
 def with_values(config: Config, values: Mapping[str, object]) -> Config:
@@ -251,9 +253,18 @@ def to_dict(config: Config) -> dict[str, dict[str, Scalar]]:
 
 
 def to_yaml(config: Config) -> str:
-    """Write the configuration as a ROS parameter file."""
-    tree = {'/**': {'ros__parameters': to_dict(config)}}
-    return yaml.safe_dump(tree, sort_keys=False)
+    """Write the configuration as a ROS parameter file, each setting with what it means."""
+    lines, section = ['/**:', '  ros__parameters:'], ''
+    for item in options():
+        name, key = item.name.split('.')
+        if name != section:
+            section = name
+            lines.append(f'    {name}:')
+        value = json.dumps(getattr(getattr(config, name), key))  # JSON scalars are YAML
+        facts = ' '.join(filter(None, [item.unit, item.range_text()]))
+        comment = f'{item.description} ({facts})' if facts else item.description
+        lines += [f'      # {comment}', f'      {key}: {value}']
+    return '\n'.join(lines) + '\n'
 
 
 def load_yaml(path: str | Path, config: Config | None = None) -> Config:

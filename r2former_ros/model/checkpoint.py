@@ -71,7 +71,7 @@ def save_weights(
     :param config: what the weights were made with; stored as it is.
     :param half: store float16, half the size.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     header = {
@@ -140,7 +140,7 @@ def _read_file(path: Path) -> R2Former:
     header = read_header(path)
     model = R2Former(ModelSpec.from_dict(header['spec']), Origin(**header['origin']))
     with safetensors.safe_open(str(path), framework='pt') as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     try:
         model.load_state_dict(tensors)

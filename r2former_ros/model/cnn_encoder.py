@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 import timm
 import torch
@@ -37,7 +38,7 @@ class CnnEncoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        resnet = timm.create_model('resnet50', num_classes=0)
+        resnet: Any = timm.create_model('resnet50', num_classes=0)
         self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.act1, resnet.maxpool)
         self.layers = nn.ModuleList(
             [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]
@@ -70,7 +71,7 @@ class CnnEncoder(nn.Module):
         """
         positions = top.clamp(min=FLOOR).flatten(2).transpose(1, 2)  # (B, h * w, 2048)
         parts = (positions @ self.projection.weight.T).clamp(min=FLOOR)
-        coarse = parts.float().sum(dim=-1).unflatten(1, top.shape[-2:])
+        coarse = parts.float().sum(dim=-1).reshape(len(top), *top.shape[-2:])
         fine = F.interpolate(coarse[:, None], size=grid, mode='bicubic', align_corners=False)
         return fine.flatten(1)
 

@@ -9,6 +9,8 @@ features, taken from the input of the last block.
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -30,7 +32,7 @@ class VitEncoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.backbone = _make_backbone(spec)
+        self.backbone: Any = _make_backbone(spec)
         self.distilled = isinstance(self.backbone, VisionTransformerDistilled)
         self.patch_px = int(self.backbone.patch_embed.patch_size[0])
         if spec.stem == 'gradients':
@@ -70,7 +72,8 @@ class VitEncoder(nn.Module):
             tokens = self._add_prefix_and_position(maps, (height, width))
         else:
             tokens = self.backbone._pos_embed(maps.permute(0, 2, 3, 1))
-        return self.backbone.norm_pre(tokens), grid
+        tokens = self.backbone.norm_pre(tokens)
+        return tokens, grid
 
     def describe(self, class_tokens: torch.Tensor) -> torch.Tensor:
         """Return descriptors (B, D) of unit norm from the class tokens of the last block."""
@@ -106,12 +109,15 @@ class VitEncoder(nn.Module):
 
 def _make_backbone(spec: ModelSpec) -> VisionTransformer:
     distilled = 'distilled' in spec.backbone
+    extra: dict[str, Any] = (
+        {} if distilled else {'dynamic_img_size': True, 'global_pool': 'token'}
+    )
     try:
         backbone = timm.create_model(
             spec.backbone,
             img_size=(spec.image_height, spec.image_width),
             num_classes=spec.descriptor_dim,
-            **({} if distilled else {'dynamic_img_size': True, 'global_pool': 'token'}),
+            **extra,
         )
     except (RuntimeError, TypeError, AssertionError) as error:
         reason = ' '.join(str(error).split())

@@ -122,7 +122,8 @@ def _unpickle_tensors(path: Path) -> StateDict:
 
 def _strip(checkpoint: Any, path: Path) -> StateDict:
     """Take the tensors out of a checkpoint and normalise the names of the two stages."""
-    state = checkpoint.get('model_state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    whole = isinstance(checkpoint, dict)
+    state = checkpoint.get('model_state_dict', checkpoint) if whole else None
     if not isinstance(state, dict) or not state or not all(map(torch.is_tensor, state.values())):
         raise WeightsError(f'{path}: holds no model_state_dict of tensors')
     state = {key.removeprefix('module.'): value for key, value in state.items()}

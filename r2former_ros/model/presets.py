@@ -65,7 +65,8 @@ class ModelSpec:
             spec = ModelSpec(**values)
         except TypeError as error:
             raise WeightsError(f'incomplete model description: {error}') from error
-        return replace(spec, mean=tuple(spec.mean), std=tuple(spec.std))
+        mean, std = spec.mean, spec.std  # lists, when they come from JSON
+        return replace(spec, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
 
 
 PRESETS = {

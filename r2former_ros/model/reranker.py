@@ -55,13 +55,13 @@ class Reranker(nn.Module):
         return self.judge(summaries, pairs[:, :, 0, QUERY_XY])
 
     def summarise_partners(self, pairs: torch.Tensor) -> torch.Tensor:
-        """Block-1: reduce the five partners of each patch (K, S, 5, 7) to one token (K, S, 32)."""
+        """Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32)."""
         count, length = pairs.shape[:2]
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         tokens = tokens.flatten(0, 1)  # (K * S, 5, 32)
         summary = self._through(self.block_1, self.class_token_1, tokens)
         projected: torch.Tensor = self.pair_projection(summary)
-        return projected.unflatten(0, (count, length))
+        return projected.reshape(count, length, WIDTH)
 
     def judge(self, summaries: torch.Tensor, query_xy: torch.Tensor) -> torch.Tensor:
         """Block-2 and head: from all patches (K, S, 32) and where they are (K, S, 2) to logits."""
@@ -74,7 +74,7 @@ class Reranker(nn.Module):
     def _through(
         self, blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor
     ) -> torch.Tensor:
-        """Put a class token before the tokens (B, T, 32) and return it (B, 32) after the blocks."""
+        """Put a class token before the tokens (B, T, 32); return it (B, 32) after the blocks."""
         tokens = torch.cat([class_token.expand(len(tokens), -1, -1).to(tokens), tokens], dim=1)
         for block in blocks[:-1]:
             tokens = block(tokens)
@@ -144,4 +144,4 @@ def _patch_values(features: ImageFeatures) -> torch.Tensor:
 def _gather(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Pick rows (K, S, 5) of values (K, N, 3): (K, S, 5, 3)."""
     picked = values.gather(1, rows.flatten(1)[..., None].expand(-1, -1, values.shape[-1]))
-    return picked.unflatten(1, rows.shape[1:])
+    return picked.reshape(*rows.shape, values.shape[-1])

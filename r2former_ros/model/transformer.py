@@ -16,13 +16,15 @@ LAYER_NORM_EPS = 1e-6
 
 def make_blocks(depth: int, *, width: int, heads: int) -> nn.ModuleList:
     """Make pre-norm transformer blocks with exact GELU and an MLP four times as wide."""
-    norm = partial(nn.LayerNorm, eps=LAYER_NORM_EPS)
+    norm: Any = partial(nn.LayerNorm, eps=LAYER_NORM_EPS)
     return nn.ModuleList(
         Block(width, heads, mlp_ratio=4, qkv_bias=True, norm_layer=norm) for _ in range(depth)
     )
 
 
-def read_out(block: Any, tokens: torch.Tensor, class_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+def read_out(
+    block: Any, tokens: torch.Tensor, class_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Run a block for its first tokens only: what a last block is needed for.
 

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Start the localizer and, with autostart, drive it to active."""
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.substitutions import FindPackageShare
+from lifecycle_msgs.msg import Transition
+
+from launch import LaunchContext, LaunchDescription
+
+PACKAGE = 'r2former_ros'
+YES = ('true', '1', 'yes', 'on')
+OVERRIDES = {
+    # Launch arguments that override the parameter file where they are given.
+    'map': 'map.path',
+    'weights': 'model.weights',
+    'device': 'model.device',
+    'image_transport': 'node.image_transport',
+}
+
+
+def generate_launch_description():
+    """Describe the arguments; the node follows once their values are known."""
+    default_file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'localize.yaml'])
+    return LaunchDescription([
+        DeclareLaunchArgument('map', default_value='', description='The .r2map file'),
+        DeclareLaunchArgument(
+            'image', default_value='/camera/image_raw',
+            description='Image topic; with image_transport:=compressed, /compressed is appended',
+        ),
+        DeclareLaunchArgument(
+            'image_transport', default_value='', description='raw or compressed'),
+        DeclareLaunchArgument(
+            'weights', default_value='', description='Preset name or .safetensors file'),
+        DeclareLaunchArgument(
+            'device', default_value='', description='auto, cpu, cuda or cuda:N'),
+        DeclareLaunchArgument(
+            'params_file', default_value=default_file,
+            description='Parameter file; the arguments above override it where they are given',
+        ),
+        DeclareLaunchArgument(
+            'autostart', default_value='true', description='Configure and activate the node'),
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', description='Take the time from /clock'),
+        DeclareLaunchArgument(
+            'log_level', default_value='info', description='debug, info, warn or error'),
+        OpaqueFunction(function=start),
+    ])
+
+
+def start(context: LaunchContext):
+    """Make the node from the arguments' values."""
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    given = {name: value(argument) for argument, name in OVERRIDES.items() if value(argument)}
+    given['use_sim_time'] = value('use_sim_time').lower() in YES
+    node = LifecycleNode(
+        package=PACKAGE,
+        executable='localizer',
+        name='localizer',
+        namespace=value('namespace'),
+        parameters=[value('params_file'), given],
+        remappings=[
+            ('image', value('image')),
+            ('image/compressed', f'{value("image")}/compressed'),
+        ],
+        arguments=['--ros-args', '--log-level', value('log_level')],
+        output='screen',
+    )
+    return [node, *(autostart(node) if value('autostart').lower() in YES else [])]
+
+
+def autostart(node: LifecycleNode):
+    """Configure the node, then activate it; a failure ends the launch."""
+    def change(transition: int) -> EmitEvent:
+        return EmitEvent(event=ChangeState(
+            lifecycle_node_matcher=lambda action: action is node, transition_id=transition))
+
+    activate = OnStateTransition(
+        target_lifecycle_node=node, start_state='configuring', goal_state='inactive',
+        entities=[change(Transition.TRANSITION_ACTIVATE)],
+    )
+    fail = OnStateTransition(
+        target_lifecycle_node=node, start_state='configuring', goal_state='unconfigured',
+        entities=[
+            LogInfo(msg='the localizer could not be configured; its message is above'),
+            Shutdown(reason='configuring failed'),
+        ],
+    )
+    return [
+        RegisterEventHandler(activate),
+        RegisterEventHandler(fail),
+        change(Transition.TRANSITION_CONFIGURE),
+    ]

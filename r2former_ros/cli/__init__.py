@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The command line: one subcommand a file, one funnel for errors.
+
+Exit code 0 on success, 2 with one line on a user's mistake. Heavy imports wait until a
+subcommand runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from .. import __version__
+from ..errors import R2FormerError
+
+COMMANDS = ('demo', 'localize', 'map', 'play', 'encode', 'weights')
+MISTAKE = 2
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Report a wrong command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(MISTAKE, f'{self.prog}: {message} (see {self.prog} --help)\n')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except R2FormerError as error:
+        print(f'r2former: {error}', file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print('r2former: interrupted', file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in | head
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog='r2former',
+        description='Visual place recognition with R2Former: build a map, localize, replay.',
+    )
+    parser.add_argument('--version', action='version', version=f'r2former_ros {__version__}')
+    commands = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=Parser)
+    for name in COMMANDS:
+        import_module(f'.{name}_command', __name__).add_parser(commands)
+    return parser

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Options and lines that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from tqdm import tqdm
+
+from ..config import Config, load_yaml, to_yaml, with_values
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..model import R2Former
+
+Item = TypeVar('Item')
+
+
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command takes."""
+    group = parser.add_argument_group('settings (default < file < option)')
+    group.add_argument('--config', metavar='FILE', help='a ROS parameter file')
+    group.add_argument('--set', metavar='NAME=VALUE', action='append', default=[], dest='values',
+                       help='change one setting, such as rerank.candidates=50')
+    group.add_argument('--weights', help='preset or .safetensors file (model.weights)')
+    group.add_argument('--device', help='auto, cpu, cuda or cuda:N (model.device)')
+    group.add_argument('--print-config', action='store_true',
+                       help='print the effective settings and exit')
+
+
+def config_from(arguments: argparse.Namespace) -> Config:
+    """
+    Collect the configuration of a command; exits after printing it where that was asked.
+
+    :raises ConfigError: for a bad file, name or value.
+    """
+    config = load_yaml(arguments.config) if arguments.config else Config()
+    values = dict(_parse(text) for text in arguments.values)
+    if arguments.weights:
+        values['model.weights'] = arguments.weights
+    if arguments.device:
+        values['model.device'] = arguments.device
+    config = with_values(config, values)
+    if arguments.print_config:
+        print(to_yaml(config), end='')
+        sys.exit(0)
+    return config
+
+
+@contextmanager
+def progress(
+    items: Iterable[Item], what: str, total: int | None = None
+) -> Iterator[Iterator[Item]]:
+    """Show a progress bar while items pass; it ends its line before an error is printed."""
+    def counted(bar: tqdm[None]) -> Iterator[Item]:
+        for item in items:
+            yield item
+            bar.update()
+
+    with progress_bar(what, total) as bar:
+        yield counted(bar)
+
+
+def progress_bar(what: str, total: int | None = None) -> tqdm[None]:
+    """Return a bar to update by hand; where no terminal shows it, a line every ten seconds."""
+    interval_s = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(desc=what, total=total, mininterval=interval_s, unit=' images')
+
+
+def say_what_runs(model: R2Former) -> None:
+    """Name weights and device on stderr; untrained ones cannot be mistaken for results."""
+    name = f'{model.spec.preset} {model.fingerprint}, {model.origin.text}'
+    print(f'weights: {name}; device: {model.device}', file=sys.stderr)
+    if not model.origin.trained:
+        print('untrained weights: results mean nothing', file=sys.stderr)
+
+
+def _parse(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition('=')
+    if not separator:
+        raise ConfigError(f'--set {text}: expected NAME=VALUE')
+    return name, yaml.safe_load(value)

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former localize``: say where images were taken."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import add_common, config_from, say_what_runs
+
+if TYPE_CHECKING:
+    from ..records import Hypothesis, Recognition
+
+
+def add_parser(commands: Any) -> None:
+    """Register the subcommand."""
+    parser = commands.add_parser(
+        'localize', help='say where images were taken',
+        description='Localize images on a map. Several images count as successive frames of one '
+                    'camera: the state is localized once enough of them agree.',
+    )
+    parser.add_argument('images', metavar='IMAGE', nargs='+')
+    parser.add_argument('--map', metavar='M.r2map', required=True)
+    parser.add_argument('--json', action='store_true', help='print one JSON object a line')
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Recognise the images in their order."""
+    from ..images import read_image
+    from ..recognizer import Recognizer
+    from ..records import Frame
+
+    config = config_from(arguments)
+    recognizer = Recognizer.open(arguments.map, config)
+    say_what_runs(recognizer.model)
+    show = _json_line if arguments.json else _text_line
+    for path in arguments.images:
+        recognition = recognizer.recognize(Frame(0, read_image(path)))
+        print(show(path, recognition, recognizer.model.origin.trained), flush=True)
+    recognizer.place_map.close()
+
+
+def _text_line(path: str, recognition: Recognition, trained: bool) -> str:
+    note = '' if trained else ' [untrained weights]'
+    best = recognition.best
+    if best is None:
+        return f'{path}: {recognition.state.value}, the map is empty{note}'
+    total_ms = sum(recognition.latency_ms.values())
+    return (f'{path}: {recognition.state.value} at place {best.place.place_id} '
+            f'({Path(best.place.source).name}){_position_text(best)}, score {best.score:.3f}, '
+            f'similarity {best.similarity:.3f}, {total_ms:.0f} ms{note}')
+
+
+def _position_text(best: Hypothesis) -> str:
+    if best.place.map_T_camera is None:
+        return ''
+    x, y, z = best.place.map_T_camera[:3, 3]
+    return f' x {x:.2f} y {y:.2f} z {z:.2f} m'
+
+
+def _json_line(path: str, recognition: Recognition, trained: bool) -> str:
+    return json.dumps({
+        'image': path,
+        'state': recognition.state.value,
+        'trained_weights': trained,
+        'latency_ms': recognition.latency_ms,
+        'hypotheses': [_as_dict(one) for one in recognition.hypotheses],
+    })
+
+
+def _as_dict(hypothesis: Hypothesis) -> dict[str, Any]:
+    place = hypothesis.place
+    pose = None if place.map_T_camera is None else place.map_T_camera.tolist()
+    return {
+        'place_id': place.place_id,
+        'score': hypothesis.score,
+        'similarity': hypothesis.similarity,
+        'inliers': hypothesis.inliers,
+        'stamp_ns': place.stamp_ns,
+        'source': place.source,
+        'map_T_camera': pose,
+    }

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former weights``: describe weights files and convert released checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from ..errors import WeightsError
+
+
+def add_parser(commands: Any) -> None:
+    """Register the subcommand and its own subcommands."""
+    parser = commands.add_parser('weights', help='describe weights, convert released checkpoints')
+    actions = parser.add_subparsers(required=True, metavar='ACTION')
+    action = actions.add_parser('info', help='print what weights are',
+                                description='Print preset, sizes, fingerprint and origin.')
+    action.add_argument('weights', help='preset, .safetensors file or released .pth checkpoint')
+    action.set_defaults(run=info)
+    action = actions.add_parser(
+        'convert', help='convert a checkpoint of the released code',
+        description='Turn a checkpoint of bytedance/R2Former, such as '
+                    'CVPR23_DeitS_Rerank.pth, into a safetensors file. No pickle is run.',
+    )
+    action.add_argument('checkpoint', metavar='IN.pth')
+    action.add_argument('out', metavar='OUT.safetensors')
+    action.add_argument('--size', metavar='HxW', help='training size, where it cannot be told')
+    action.add_argument('--half', action='store_true', help='store float16')
+    action.set_defaults(run=convert)
+
+
+def info(arguments: argparse.Namespace) -> None:
+    """Describe weights."""
+    from ..model import load_model
+
+    model = load_model(arguments.weights)
+    spec, origin = model.spec, model.origin
+    count = sum(tensor.numel() for tensor in model.state_dict().values())
+    rows = {
+        'preset': f'{spec.preset} ({spec.backbone})',
+        'input': f'{spec.image_height}x{spec.image_width} px',
+        'descriptor': str(spec.descriptor_dim),
+        'local features': f'{spec.num_local} of {spec.local_dim}',
+        'token shift': 'yes, as released' if spec.token_shift else 'no',
+        'parameters': f'{count:,}',
+        'fingerprint': model.fingerprint,
+        'origin': origin.text,
+        'reranker': 'trained' if origin.reranker_trained else 'untrained',
+    }
+    for name, value in rows.items():
+        print(f'{name:15s} {value}')
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    """Convert a released checkpoint."""
+    from ..model import save_weights
+    from ..model.official import read_official
+
+    out = Path(arguments.out)
+    if out.exists():
+        raise WeightsError(f'{out}: exists already; choose another name or remove it')
+    model = read_official(Path(arguments.checkpoint), _size(arguments.size))
+    save_weights(model, out, half=arguments.half)
+    print(f'{out}: {model.spec.preset}, {model.origin.text}, fingerprint {model.fingerprint}')
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r'(\d+)x(\d+)', text)
+    if match is None:
+        raise WeightsError(f'--size {text}: expected HxW in pixels, such as 480x640')
+    return int(match.group(1)), int(match.group(2))

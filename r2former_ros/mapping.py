@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From images with poses to a map: which frames become places, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Config, MapConfig, to_dict
+from .errors import ImageError, MapError
+from .geometry import angle_deg, distance_m
+from .images import preprocess, thumbnail_jpeg
+from .model import R2Former
+from .place_map import MapHeader, PlaceMap
+from .records import Frame, Keyframe, Pose
+
+
+@dataclass(frozen=True)
+class PosedFrame:
+    """A frame with its pose, None where unknown, and where it comes from."""
+
+    frame: Frame
+    map_T_camera: Pose | None
+    source: str
+
+
+@dataclass
+class MappingSummary:
+    """What became of the frames: added + between + bad."""
+
+    added: int = 0
+    between: int = 0
+    bad: int = 0
+    last_bad: str = ''
+
+
+class KeyframeRule:
+    """Choose frames by movement, rotation or time since the last keyframe, whichever is first."""
+
+    def __init__(self, config: MapConfig) -> None:
+        self.config = config
+        self._last: PosedFrame | None = None
+
+    def takes(self, posed: PosedFrame) -> bool:
+        """Say whether a frame becomes a keyframe; without any rule, all do."""
+        chosen = self._last is None or self._far_from(self._last, posed)
+        if chosen:
+            self._last = posed
+        return chosen
+
+    def _far_from(self, last: PosedFrame, posed: PosedFrame) -> bool:
+        config, rules = self.config, []
+        if config.keyframe_interval_s > 0:
+            elapsed_s = (posed.frame.stamp_ns - last.frame.stamp_ns) * 1e-9
+            rules.append(elapsed_s >= config.keyframe_interval_s)
+        if last.map_T_camera is not None and posed.map_T_camera is not None:
+            poses = last.map_T_camera, posed.map_T_camera
+            if config.keyframe_distance_m > 0:
+                rules.append(distance_m(*poses) >= config.keyframe_distance_m)
+            if config.keyframe_angle_deg > 0:
+                rules.append(angle_deg(*poses) >= config.keyframe_angle_deg)
+        return any(rules) or not rules
+
+
+class Mapper:
+    """Encode frames and add them to a map as places."""
+
+    def __init__(self, model: R2Former, place_map: PlaceMap, config: Config) -> None:
+        """
+        Prepare to add.
+
+        :raises MapError: if the map was built with other weights.
+        """
+        place_map.require_weights(model.fingerprint, model.origin.text)
+        self.model = model
+        self.place_map = place_map
+        self.config = config
+        self.rule = KeyframeRule(config.map)
+        self.summary = MappingSummary()
+
+    def offer(self, posed: PosedFrame) -> int | None:
+        """Add a frame if the keyframe rule takes it, and return its place id."""
+        if not self.rule.takes(posed):
+            self.summary.between += 1
+            return None
+        try:
+            keyframe = self.keyframe_of(posed)
+        except ImageError as error:
+            self.summary.bad += 1
+            self.summary.last_bad = str(error)
+            return None
+        self.summary.added += 1
+        return self.place_map.add(keyframe)
+
+    def keyframe_of(self, posed: PosedFrame) -> Keyframe:
+        """
+        Encode one frame.
+
+        :raises ImageError: if it holds no usable picture.
+        """
+        image = posed.frame.image
+        features = self.model.encode(
+            preprocess(image, self.model.spec.input, self.model.device)
+        )
+        return Keyframe(
+            stamp_ns=posed.frame.stamp_ns,
+            map_T_camera=posed.map_T_camera,
+            source=posed.source,
+            descriptor=features.descriptor_of(0),
+            local_features=features.local_features_of(0),
+            thumbnail=thumbnail_jpeg(image, self.config.map.thumbnail_width),
+        )
+
+
+def create_map(model: R2Former, path: str | Path, config: Config) -> PlaceMap:
+    """
+    Make an empty map for a model.
+
+    :raises MapError: if the file exists already or cannot be written.
+    """
+    return PlaceMap.create(path, MapHeader(
+        fingerprint=model.fingerprint,
+        weights=f'{model.spec.preset}, {model.origin.text}',
+        trained=model.origin.trained,
+        descriptor_dim=model.spec.descriptor_dim,
+        local_dim=model.spec.local_dim,
+        local_dtype=config.map.local_dtype,
+        frame_id=config.map.frame_id,
+        config=to_dict(config),
+    ))
+
+
+def build_map(
+    model: R2Former, path: str | Path, frames: Iterable[PosedFrame], config: Config
+) -> MappingSummary:
+    """
+    Build a map from frames in the order of driving.
+
+    A map that got no place is removed again.
+
+    :raises MapError: if no frame became a place, or the file cannot be written.
+    """
+    with create_map(model, path, config) as place_map:
+        mapper = Mapper(model, place_map, config)
+        for posed in frames:
+            mapper.offer(posed)
+    summary = mapper.summary
+    if summary.added == 0:
+        Path(path).unlink()
+        reason = f'; the last bad one: {summary.last_bad}' if summary.bad else ''
+        raise MapError(f'{path}: no frame became a place ({summary.bad} bad frames{reason})')
+    return summary
+
+
+def append_to_map(
+    model: R2Former, path: str | Path, frames: Iterable[PosedFrame], config: Config
+) -> MappingSummary:
+    """
+    Add frames to an existing map.
+
+    :raises MapError: if the map is missing, or was built with other weights.
+    """
+    with PlaceMap.open(path, writable=True) as place_map:
+        mapper = Mapper(model, place_map, config)
+        for posed in frames:
+            mapper.offer(posed)
+    return mapper.summary

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The page to read first: encode, retrieve, rerank, decide.
+
+``Recognizer.recognize`` is the whole of R2Former at run time; every other module serves it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from .config import Config
+from .decision import AgreementFilter
+from .images import preprocess
+from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
+from .place_index import PlaceIndex
+from .place_map import PlaceMap
+from .records import Candidate, Frame, Hypothesis, Recognition
+
+
+class Recognizer:
+    """Recognise the places of one map in camera images."""
+
+    def __init__(self, model: R2Former, place_map: PlaceMap, config: Config | None = None) -> None:
+        """
+        Read the map's descriptors and index them.
+
+        :raises MapError: if the map is damaged or was built with other weights.
+        """
+        self.config = config or Config()
+        place_map.require_weights(model.fingerprint, model.origin.text)
+        self.model = model
+        self.place_map = place_map
+        self.places = place_map.places()
+        self.index = PlaceIndex(*place_map.descriptors())
+        self.filter = AgreementFilter(self.config.decision)
+        place_map.preload(self.config.map.preload_mb)
+
+    @classmethod
+    def open(cls, map_path: str | Path, config: Config | None = None) -> Recognizer:
+        """
+        Load the configured weights and a map.
+
+        :raises WeightsError: if the weights cannot be loaded.
+        :raises MapError: if the map cannot be read or was built with other weights.
+        """
+        config = config or Config()
+        place_map = PlaceMap.open(map_path)
+        return cls(load_configured(config), place_map, config)
+
+    def recognize(self, frame: Frame) -> Recognition:
+        """
+        Say which places of the map an image shows, and whether that is sure.
+
+        :raises ImageError: if the frame holds no usable picture.
+        """
+        latency_ms: dict[str, float] = {}
+        with _timed(latency_ms, 'encode'):
+            query = self.encode(frame)
+        with _timed(latency_ms, 'retrieve'):
+            candidates = self.retrieve(query)
+        with _timed(latency_ms, 'rerank'):
+            hypotheses = self.rerank(query, candidates)
+        state = self.filter.decide(hypotheses[0] if hypotheses else None)
+        return Recognition(
+            frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
+        )
+
+    def encode(self, frame: Frame) -> ImageFeatures:
+        """Compute global descriptor and local features of the image (paper section 3.1)."""
+        pixels = preprocess(frame.image, self.model.spec.input, self.model.device)
+        return self.model.encode(pixels)
+
+    def retrieve(self, query: ImageFeatures) -> list[Candidate]:
+        """Find the places with the most similar global descriptors."""
+        return self.index.search(query.descriptor_of(0), self.config.retrieval.candidates)
+
+    def rerank(self, query: ImageFeatures, candidates: list[Candidate]) -> list[Hypothesis]:
+        """
+        Order the first candidates by the match score of their local features (section 3.2).
+
+        Sorting is by the difference of the logits: the probability rises with it, but saturates.
+        """
+        settings = self.config.rerank
+        if settings.candidates == 0:
+            return [self._hypothesis(one, max(0.0, one.similarity)) for one in candidates]
+        chosen = candidates[: settings.candidates]
+        if not chosen:
+            return []
+        stored = self.place_map.features([one.place_id for one in chosen])
+        compared = ImageFeatures.stack(*stored, self.model.device)
+        logits = self.model.score(query, compared, settings.batch)
+        similarity = torch.tensor([one.similarity for one in chosen], device=logits.device)
+        score, order = match_probability(logits), logits[:, 1] - logits[:, 0]
+        if settings.ranking == 'blended':
+            score = blended_score(logits, similarity, self.model.reranker.ratio).clamp(0, 1)
+            order = score
+        ranks = order.argsort(descending=True, stable=True).tolist()
+        return [self._hypothesis(chosen[rank], float(score[rank])) for rank in ranks]
+
+    def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
+        return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
+
+
+def load_configured(config: Config) -> R2Former:
+    """Load the weights that a configuration names."""
+    settings = config.model
+    return load_model(
+        settings.weights,
+        settings.device,
+        image_height=settings.image_height,
+        image_width=settings.image_width,
+    )
+
+
+@contextmanager
+def _timed(latency_ms: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    latency_ms[stage] = (time.perf_counter() - start) * 1e3

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Messages to records and back: the only place where quaternions and ROS times appear.
+
+Quaternions are xyzw. The layout of hypotheses is one point a hypothesis, best first; see
+``HYPOTHESIS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose as PoseMessage
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, PointCloud2, PointField
+from sensor_msgs.msg import Image as ImageMessage
+from std_msgs.msg import Header
+
+from ..encodings import decode_compressed, decode_image
+from ..geometry import pose_from_quaternion, quaternion_xyzw
+from ..records import Frame, Hypothesis, Place, Pose
+
+HYPOTHESIS = np.dtype([
+    ('x', '<f4'), ('y', '<f4'), ('z', '<f4'),
+    ('qx', '<f4'), ('qy', '<f4'), ('qz', '<f4'), ('qw', '<f4'),
+    ('score', '<f4'), ('similarity', '<f4'), ('inliers', '<i4'), ('place_id', '<u4'),
+    ('stamp_sec', '<i4'), ('stamp_nanosec', '<u4'),
+])
+"""Position and orientation are NaN for a place whose pose is unknown; inliers -1: not verified."""
+
+POINT_FIELD_TYPES = {
+    'f4': PointField.FLOAT32, 'i4': PointField.INT32, 'u4': PointField.UINT32,
+}
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """A decoded message: hypotheses for the query image of ``stamp_ns``, best first."""
+
+    stamp_ns: int
+    frame_id: str
+    hypotheses: tuple[Hypothesis, ...]
+
+
+def frame_from(message: ImageMessage | CompressedImage) -> Frame:
+    """
+    Decode an image message, raw or compressed.
+
+    :raises ImageError: if its pixels cannot be decoded.
+    """
+    decode = decode_compressed if isinstance(message, CompressedImage) else decode_image
+    header = message.header
+    return Frame(stamp_ns_from(header.stamp), decode(message), header.frame_id)
+
+
+def stamp_ns_from(stamp: Time) -> int:
+    """Return a ROS time in nanoseconds."""
+    return int(stamp.sec) * NS + int(stamp.nanosec)
+
+
+def stamp_from(stamp_ns: int) -> Time:
+    """Return nanoseconds as a ROS time."""
+    return Time(sec=stamp_ns // NS, nanosec=stamp_ns % NS)
+
+
+def header_from(stamp_ns: int, frame_id: str) -> Header:
+    """Return a message header."""
+    return Header(stamp=stamp_from(stamp_ns), frame_id=frame_id)
+
+
+def hypotheses_message(
+    hypotheses: Sequence[Hypothesis], stamp_ns: int, frame_id: str
+) -> PointCloud2:
+    """Lay hypotheses out as points; the stamp is the query image's, the frame the map's."""
+    points = np.array([_point(one) for one in hypotheses], HYPOTHESIS)
+    return PointCloud2(
+        header=header_from(stamp_ns, frame_id),
+        height=1,
+        width=len(points),
+        fields=_point_fields(),
+        is_bigendian=False,
+        point_step=HYPOTHESIS.itemsize,
+        row_step=HYPOTHESIS.itemsize * len(points),
+        data=points.tobytes(),
+        is_dense=not any(one.place.map_T_camera is None for one in hypotheses),
+    )
+
+
+def hypotheses_from(message: PointCloud2) -> Hypotheses:
+    """Read what ``hypotheses_message`` wrote."""
+    points = np.frombuffer(bytes(message.data), HYPOTHESIS)
+    return Hypotheses(
+        stamp_ns_from(message.header.stamp),
+        message.header.frame_id,
+        tuple(_hypothesis(point) for point in points),
+    )
+
+
+def pose_message(
+    pose: Pose, covariance: NDArray[np.float64], stamp_ns: int, frame_id: str
+) -> PoseWithCovarianceStamped:
+    """Return ``map_T_camera`` with its covariance (6, 6) over x, y, z, roll, pitch, yaw."""
+    message = PoseWithCovarianceStamped(header=header_from(stamp_ns, frame_id))
+    message.pose.pose = pose_from(pose)
+    message.pose.covariance = covariance.ravel().tolist()
+    return message
+
+
+def pose_from(pose: Pose) -> PoseMessage:
+    """Return a pose (4, 4) as a message."""
+    message = PoseMessage()
+    x, y, z = map(float, pose[:3, 3])
+    message.position.x, message.position.y, message.position.z = x, y, z
+    qx, qy, qz, qw = map(float, quaternion_xyzw(pose))
+    rotation = message.orientation
+    rotation.x, rotation.y, rotation.z, rotation.w = qx, qy, qz, qw
+    return message
+
+
+def _point(hypothesis: Hypothesis) -> tuple[float, ...]:
+    place = hypothesis.place
+    pose = place.map_T_camera
+    where = [np.nan] * 7 if pose is None else [*pose[:3, 3], *quaternion_xyzw(pose)]
+    stamp = stamp_from(place.stamp_ns)
+    return (*where, hypothesis.score, hypothesis.similarity, hypothesis.inliers, place.place_id,
+            stamp.sec, stamp.nanosec)
+
+
+def _hypothesis(point: np.void) -> Hypothesis:
+    xyz = np.array([point[name] for name in 'xyz'], np.float64)
+    xyzw = np.array([point[name] for name in ('qx', 'qy', 'qz', 'qw')], np.float64)
+    pose = None if np.isnan(xyz).any() else pose_from_quaternion(xyz, xyzw)
+    stamp_ns = int(point['stamp_sec']) * NS + int(point['stamp_nanosec'])
+    place = Place(int(point['place_id']), stamp_ns, pose, source='')
+    return Hypothesis(
+        place, float(point['similarity']), float(point['score']), int(point['inliers'])
+    )
+
+
+def _point_fields() -> list[PointField]:
+    return [
+        PointField(
+            name=name, offset=field[1], datatype=POINT_FIELD_TYPES[field[0].str[1:]], count=1
+        )
+        for name, field in (HYPOTHESIS.fields or {}).items()
+    ]

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for the network, so that everything above the model runs in milliseconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from r2former_ros.model import ImageFeatures, ModelSpec
+from r2former_ros.model.r2former import Origin
+
+GRID = 6
+FEATURES = GRID * GRID
+
+
+class FakeModel:
+    """Describe an image by the colours of a coarse grid; equal colours match."""
+
+    def __init__(self, fingerprint: str = 'fake000000000000') -> None:
+        self.spec = ModelSpec('fake', 'none', 48, 64, descriptor_dim=GRID * GRID * 3, local_dim=3,
+                              num_local=FEATURES)
+        self.origin = Origin('fake weights', trained=True, reranker_trained=True)
+        self.fingerprint = fingerprint
+        self.device = torch.device('cpu')
+
+    def encode(self, images: torch.Tensor) -> ImageFeatures:
+        """Average the colours of each cell."""
+        cells = F.adaptive_avg_pool2d(images, GRID).flatten(2).transpose(1, 2)  # (B, 36, 3)
+        centred = cells - cells.mean(dim=(1, 2), keepdim=True) + 1e-3
+        row, column = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing='ij')
+        xy = torch.stack([column, row], -1).reshape(1, FEATURES, 2).float() / GRID
+        batch = len(images)
+        return ImageFeatures(
+            F.normalize(centred.flatten(1), dim=-1),
+            xy.expand(batch, -1, -1),
+            torch.linspace(1, 0.1, FEATURES).expand(batch, -1),
+            cells,
+        )
+
+    def score(
+        self, query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
+    ) -> torch.Tensor:
+        """Turn the mean colour difference into logits: 0 differs by nothing."""
+        difference = (query.descriptors - candidates.descriptors).abs().mean(dim=(1, 2))
+        return torch.stack([torch.zeros_like(difference), 3 - 12 * difference], dim=-1)
+
+
+def picture(seed: int, height: int = 48, width: int = 64, brightness: float = 0.0) -> np.ndarray:
+    """Make a picture of coloured blocks, uint8 (height, width, 3); one seed, one place."""
+    blocks = np.random.default_rng(seed).integers(30, 220, (GRID, GRID, 3))
+    rows = np.arange(height) * GRID // height
+    columns = np.arange(width) * GRID // width
+    image = blocks[rows][:, columns] + brightness
+    return np.clip(image, 0, 255).astype(np.uint8)

@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The map file: round trips, refusals, and what survives a kill."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from r2former_ros import local_codec
+from r2former_ros.errors import MapError
+from r2former_ros.place_map import APPLICATION_ID, MapHeader, PlaceMap
+from r2former_ros.records import Keyframe, LocalFeatures
+
+HEADER = MapHeader(
+    fingerprint='0123456789abcdef', weights='tiny, test', trained=False, descriptor_dim=8,
+    local_dim=16, config={'rerank': {'candidates': 20}},
+)
+
+
+def keyframe(seed, count=7, posed=True):
+    """Make a keyframe of random features."""
+    rng = np.random.default_rng(seed)
+    descriptor = rng.standard_normal(8).astype(np.float32)
+    pose = np.eye(4)
+    pose[:3, 3] = seed, 2 * seed, -0.5
+    pose[:2, :2] = [[0, -1], [1, 0]]
+    return Keyframe(
+        stamp_ns=1_700_000_000_123_456_789 + seed,
+        map_T_camera=pose if posed else None,
+        source=f'bag:{seed}',
+        descriptor=descriptor / np.linalg.norm(descriptor),
+        local_features=LocalFeatures(
+            rng.random((count, 2), np.float32),
+            np.sort(rng.random(count, np.float32))[::-1].copy(),
+            rng.standard_normal((count, 16)).astype(np.float32) * 4,
+        ),
+        thumbnail=b'\xff\xd8jpeg',
+    )
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A map with three places."""
+    with PlaceMap.create(tmp_path / 'site.r2map', HEADER) as place_map:
+        for seed in range(3):
+            place_map.add(keyframe(seed, posed=seed != 1))
+    return tmp_path / 'site.r2map'
+
+
+def test_round_trip(site):
+    with PlaceMap.open(site) as place_map:
+        assert place_map.header == HEADER
+        places = place_map.places()
+        assert list(places) == [1, 2, 3]
+        assert places[1].stamp_ns == keyframe(0).stamp_ns
+        assert np.array_equal(places[3].map_T_camera, keyframe(2).map_T_camera)
+        assert places[2].map_T_camera is None
+        assert places[3].source == 'bag:2'
+        ids, descriptors = place_map.descriptors()
+        assert ids == [1, 2, 3]
+        assert np.array_equal(descriptors[2], keyframe(2).descriptor)
+        assert place_map.thumbnail(1) == b'\xff\xd8jpeg'
+        assert list(place_map.problems()) == []
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [('float16', 0.005), ('int8', 0.06)])
+def test_local_features_keep_their_precision(tmp_path, dtype, tolerance):
+    wanted = keyframe(5).local_features
+    header = replace(HEADER, local_dtype=dtype)
+    with PlaceMap.create(tmp_path / 'm.r2map', header) as place_map:
+        place_map.add(keyframe(5))
+        descriptors, (stored,) = place_map.features([1])
+    assert np.array_equal(descriptors[0], keyframe(5).descriptor)
+    assert np.abs(stored.descriptors - wanted.descriptors).max() < tolerance
+    assert np.abs(stored.xy - wanted.xy).max() < 5e-4
+    assert np.abs(stored.attention - wanted.attention).max() < 5e-4
+
+
+def test_an_int8_place_of_500_features_costs_less_than_70_kb():
+    rng = np.random.default_rng(0)
+    features = LocalFeatures(
+        rng.random((500, 2), np.float32), rng.random(500, np.float32),
+        rng.standard_normal((500, 128)).astype(np.float32),
+    )
+    blob = local_codec.encode(features, 'int8')
+    assert len(blob) + 4 * 256 < 70_000
+    assert len(local_codec.decode(blob, 'int8', 128)) == 500
+    with pytest.raises(MapError, match='no multiple of 136'):
+        local_codec.decode(blob[:-1], 'int8', 128)
+
+
+def test_preloaded_and_read_features_are_the_same(site):
+    with PlaceMap.open(site) as place_map:
+        read = place_map.features([3, 1])
+        assert place_map.preload(budget_mb=1) == 3
+        preloaded = place_map.features([3, 1])
+    for one, other in zip(read[1], preloaded[1], strict=True):
+        assert np.array_equal(one.descriptors, other.descriptors)
+    assert np.array_equal(read[0][0], preloaded[0][0])
+    with PlaceMap.open(site) as place_map:
+        assert place_map.preload(budget_mb=0) == 0
+
+
+def test_places_can_be_added_later(site):
+    with PlaceMap.open(site, writable=True) as place_map:
+        assert place_map.add(keyframe(9)) == 4
+    assert not site.with_name('site.r2map-wal').exists()  # a single file again
+    with PlaceMap.open(site) as place_map:
+        assert len(place_map) == 4
+
+
+def test_a_reader_sees_places_while_they_are_added(site):
+    with PlaceMap.open(site) as reader, PlaceMap.open(site, writable=True) as writer:
+        writer.add(keyframe(9))
+        assert len(reader) == 4
+        with pytest.raises(MapError, match='readonly'):
+            reader.add(keyframe(10))
+
+
+def test_a_second_writer_gets_a_clear_error(site):
+    with PlaceMap.open(site, writable=True) as first, PlaceMap.open(site, writable=True) as other:
+        first._connection.execute('BEGIN IMMEDIATE')
+        other._connection.execute('PRAGMA busy_timeout = 10')
+        with pytest.raises(MapError, match='another process is writing'):
+            other.add(keyframe(9))
+        first._connection.execute('ROLLBACK')
+        assert other.add(keyframe(9)) == 4
+
+
+def test_a_map_in_a_read_only_folder_opens(site):
+    site.parent.chmod(0o500)
+    try:
+        with PlaceMap.open(site) as place_map:
+            assert len(place_map) == 3
+    finally:
+        site.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize(('content', 'match'), [
+    (None, 'no such map file; r2former map build makes one'),
+    (b'', 'is no r2former map'),
+    (b'hello, world' * 400, 'is damaged, or no map file'),
+])
+def test_what_is_no_map_is_refused(tmp_path, content, match):
+    path = tmp_path / 'x.r2map'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MapError, match=match):
+        PlaceMap.open(path)
+
+
+def test_another_sqlite_file_is_refused(tmp_path):
+    path = tmp_path / 'other.db'
+    connection = sqlite3.connect(path)
+    connection.execute('CREATE TABLE t (x)')
+    connection.close()
+    with pytest.raises(MapError, match='other.db: is no r2former map'):
+        PlaceMap.open(path)
+
+
+def test_a_newer_format_is_refused(site):
+    connection = sqlite3.connect(site)
+    connection.execute('PRAGMA user_version = 99')
+    connection.close()
+    with pytest.raises(MapError, match='map format 99 is newer than 1'):
+        PlaceMap.open(site)
+
+
+def test_a_truncated_map_is_refused_or_reported(site):
+    site.write_bytes(site.read_bytes()[: 2 * 65536])
+    with pytest.raises(MapError, match='damaged'), PlaceMap.open(site) as place_map:
+        place_map.descriptors()
+        place_map.features([1, 2, 3])
+
+
+def test_a_flipped_bit_in_a_feature_is_found(site):
+    connection = sqlite3.connect(site)
+    (blob,) = connection.execute('SELECT local FROM features WHERE place_id = 2').fetchone()
+    flipped = bytes([blob[0] ^ 1]) + blob[1:]
+    connection.execute('UPDATE features SET local = ? WHERE place_id = 2', (flipped,))
+    connection.commit()
+    connection.close()
+    with PlaceMap.open(site) as place_map:
+        assert list(place_map.problems()) == ['place 2: features do not match their checksum']
+        with pytest.raises(MapError, match='place 2 is damaged; see r2former map check'):
+            place_map.features([2])
+        assert len(place_map.features([1, 3])[1]) == 2
+
+
+def test_other_weights_are_refused(site):
+    with PlaceMap.open(site) as place_map:
+        place_map.require_weights(HEADER.fingerprint, 'tiny')
+        with pytest.raises(MapError, match='0123456789abcdef .*not feedfeedfeedfeed .small, x.'):
+            place_map.require_weights('feedfeedfeedfeed', 'small, x')
+
+
+def test_an_existing_file_is_never_overwritten(site):
+    before = site.read_bytes()
+    with pytest.raises(MapError, match='exists already'):
+        PlaceMap.create(site, HEADER)
+    assert site.read_bytes() == before
+
+
+def test_features_of_the_wrong_size_or_not_finite_are_refused(site):
+    bad = keyframe(1)
+    with PlaceMap.open(site, writable=True) as place_map:
+        with pytest.raises(MapError, match='finite values'):
+            place_map.add(replace(bad, descriptor=np.full(8, np.nan, np.float32)))
+        with pytest.raises(MapError, match='shape'):
+            place_map.add(replace(bad, descriptor=np.ones(9, np.float32)))
+        assert len(place_map) == 3
+
+
+def test_a_missing_place_is_named(site):
+    with PlaceMap.open(site) as place_map, pytest.raises(MapError, match='has no place 77'):
+        place_map.features([77])
+
+
+def test_the_file_is_marked_as_ours_for_the_sqlite_shell(site):
+    connection = sqlite3.connect(site)
+    assert connection.execute('PRAGMA application_id').fetchone()[0] == APPLICATION_ID
+    assert connection.execute('PRAGMA journal_mode').fetchone()[0] == 'wal'
+    assert connection.execute('PRAGMA page_size').fetchone()[0] == 65536
+    assert connection.execute('SELECT x, y FROM places WHERE id = 3').fetchone() == (2.0, 4.0)
+    connection.close()
+
+
+def test_a_killed_writer_loses_no_acknowledged_place(tmp_path):
+    """Kill -9 a process that adds places as fast as it can, at five instants."""
+    script = (
+        'import sys; sys.path.insert(0, sys.argv[2])\n'
+        'from test_place_map import HEADER, keyframe\n'
+        'from r2former_ros.place_map import PlaceMap\n'
+        'place_map = PlaceMap.create(sys.argv[1], HEADER)\n'
+        'for seed in range(100000): print(place_map.add(keyframe(seed, count=300)), flush=True)\n'
+    )
+    here = os.path.dirname(__file__)
+    for attempt, pause_s in enumerate((0.02, 0.07, 0.13, 0.21, 0.34)):
+        path = tmp_path / f'{attempt}.r2map'
+        command = [sys.executable, '-c', script, str(path), here]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            acknowledged = [int(process.stdout.readline())]
+            time.sleep(pause_s)
+            process.send_signal(signal.SIGKILL)
+            acknowledged += [int(line) for line in process.stdout if line.endswith('\n')]
+        with PlaceMap.open(path) as place_map:
+            assert list(place_map.problems()) == []
+            assert set(acknowledged) <= set(place_map.places())
+            assert len(place_map) <= len(acknowledged) + 1

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Mapping and recognition with a stand-in model: what is retrieved, reranked and decided."""
+
+import numpy as np
+import pytest
+from fakes import FakeModel, picture
+
+from r2former_ros.config import Config, with_values
+from r2former_ros.decision import AgreementFilter, pose_covariance
+from r2former_ros.errors import ImageError, MapError
+from r2former_ros.geometry import pose_from_yaw
+from r2former_ros.mapping import (
+    KeyframeRule,
+    PosedFrame,
+    append_to_map,
+    build_map,
+    create_map,
+)
+from r2former_ros.place_index import PlaceIndex
+from r2former_ros.place_map import PlaceMap
+from r2former_ros.recognizer import Recognizer
+from r2former_ros.records import Frame, Hypothesis, Place, State
+
+PLACES = 12
+
+
+def frames(count=PLACES, posed=True):
+    """Make a drive along x, a place every five metres and every second."""
+    for i in range(count):
+        pose = pose_from_yaw(5.0 * i, 0.0, 0.1 * i) if posed else None
+        yield PosedFrame(Frame(i * 10**9, picture(i)), pose, f'drive:{i}')
+
+
+@pytest.fixture
+def recognizer(tmp_path):
+    """A recognizer on a map of twelve places."""
+    build_map(FakeModel(), tmp_path / 'm.r2map', frames(), Config())
+    with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
+        yield Recognizer(FakeModel(), place_map, with_values(Config(), {'rerank.candidates': 5}))
+
+
+def test_a_seen_place_is_recognised_under_other_light(recognizer):
+    recognition = recognizer.recognize(Frame(77, picture(4, brightness=12)))
+    assert recognition.stamp_ns == 77
+    assert recognition.best.place.place_id == 5
+    assert recognition.best.place.source == 'drive:4'
+    assert np.allclose(recognition.best.place.map_T_camera, pose_from_yaw(20.0, 0.0, 0.4))
+    assert recognition.candidates[0].place_id == 5
+    assert len(recognition.candidates) == PLACES and len(recognition.hypotheses) == 5
+    assert set(recognition.latency_ms) == {'encode', 'retrieve', 'rerank'}
+
+
+def test_hypotheses_are_sorted_by_score_and_candidates_by_similarity(recognizer):
+    recognition = recognizer.recognize(Frame(0, picture(7)))
+    scores = [one.score for one in recognition.hypotheses]
+    similarities = [one.similarity for one in recognition.candidates]
+    assert scores == sorted(scores, reverse=True)
+    assert similarities == sorted(similarities, reverse=True)
+    assert {one.place.place_id for one in recognition.hypotheses} == \
+        {one.place_id for one in recognition.candidates[:5]}
+
+
+def test_without_reranking_the_similarity_ranks(recognizer):
+    recognizer.config = with_values(recognizer.config, {'rerank.candidates': 0})
+    recognition = recognizer.recognize(Frame(0, picture(3)))
+    assert [one.place.place_id for one in recognition.hypotheses] == \
+        [one.place_id for one in recognition.candidates]
+    assert recognition.best.score == pytest.approx(recognition.best.similarity)
+
+
+def test_localized_after_agreement_and_lost_at_once(recognizer):
+    states = [recognizer.recognize(Frame(0, picture(i))).state for i in (2, 3, 4)]
+    assert states == [State.CANDIDATE, State.CANDIDATE, State.LOCALIZED]
+    assert recognizer.recognize(Frame(0, picture(999))).state is State.LOST
+    assert recognizer.recognize(Frame(0, picture(5))).state is State.CANDIDATE
+
+
+def test_an_empty_map_gives_no_hypothesis(tmp_path):
+    create_map(FakeModel(), tmp_path / 'm.r2map', Config()).close()
+    with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
+        recognition = Recognizer(FakeModel(), place_map).recognize(Frame(0, picture(1)))
+    assert recognition.best is None and recognition.state is State.LOST
+
+
+def test_a_bad_image_is_refused_and_the_next_one_works(recognizer):
+    for bad in (np.zeros((0, 0, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)):
+        with pytest.raises(ImageError, match='at least 16x16 needed'):
+            recognizer.recognize(Frame(0, bad))
+    with pytest.raises(ImageError, match='expected uint8 .height, width, 3. RGB'):
+        recognizer.recognize(Frame(0, np.zeros((48, 64), np.uint8)))
+    assert recognizer.recognize(Frame(0, picture(1))).best.place.place_id == 2
+
+
+def test_a_map_of_other_weights_is_refused(tmp_path):
+    build_map(FakeModel(), tmp_path / 'm.r2map', frames(2), Config())
+    with PlaceMap.open(tmp_path / 'm.r2map') as place_map, \
+            pytest.raises(MapError, match='fake000000000000 .*not other'):
+        Recognizer(FakeModel('other'), place_map)
+
+
+def test_appending_continues_the_ids(tmp_path):
+    path = tmp_path / 'm.r2map'
+    build_map(FakeModel(), path, frames(3), Config())
+    summary = append_to_map(FakeModel(), path, frames(2), Config())
+    assert summary.added == 2
+    with PlaceMap.open(path) as place_map:
+        assert list(place_map.places()) == [1, 2, 3, 4, 5]
+
+
+def test_a_map_without_places_is_not_left_behind(tmp_path):
+    tiny = [PosedFrame(Frame(0, np.zeros((4, 4, 3), np.uint8)), None, 'x')]
+    with pytest.raises(MapError, match='no frame became a place .1 bad frames; .*4x4'):
+        build_map(FakeModel(), tmp_path / 'm.r2map', tiny, Config())
+    assert not (tmp_path / 'm.r2map').exists()
+
+
+@pytest.mark.parametrize(('rule', 'kept'), [
+    ({}, 12),
+    ({'map.keyframe_distance_m': 9.0}, 6),
+    ({'map.keyframe_interval_s': 3.0}, 4),
+    ({'map.keyframe_angle_deg': 22.0}, 3),
+    ({'map.keyframe_distance_m': 30.0, 'map.keyframe_interval_s': 2.0}, 6),
+])
+def test_keyframes_by_distance_angle_or_time(rule, kept):
+    chooser = KeyframeRule(with_values(Config(), rule).map)
+    assert sum(chooser.takes(posed) for posed in frames()) == kept
+
+
+def test_the_index_finds_the_most_similar_and_grows():
+    descriptors = np.eye(4, dtype=np.float32)[:3]
+    index = PlaceIndex([10, 20, 30], descriptors)
+    query = np.array([0.1, 0.9, 0.0, 0.42], np.float32)
+    assert [one.place_id for one in index.search(query, 2)] == [20, 10]
+    index.add(40, np.array([0, 0, 0, 1], np.float32))
+    found = index.search(query, 10)
+    assert [one.place_id for one in found] == [20, 40, 10, 30]
+    assert found[1].similarity == pytest.approx(0.42)
+    with pytest.raises(MapError, match='2 places but 3 descriptors'):
+        PlaceIndex([1, 2], descriptors)
+
+
+def test_places_without_poses_agree_by_their_order():
+    decision = AgreementFilter(with_values(Config(), {'decision.agreement_frames': 2}).decision)
+    near, far = _hypothesis(6, None), _hypothesis(60, None)
+    assert decision.decide(_hypothesis(5, None)) is State.CANDIDATE
+    assert decision.decide(near) is State.LOCALIZED
+    assert decision.decide(far) is State.CANDIDATE
+
+
+def test_the_covariance_grows_with_the_spread_and_is_never_small():
+    config = Config().decision
+    one = _hypothesis(1, pose_from_yaw(0.0, 0.0, 0.0))
+    other = _hypothesis(2, pose_from_yaw(40.0, 0.0, 0.0))
+    alone, spread = pose_covariance([one], config), pose_covariance([one, other], config)
+    assert alone[0, 0] == alone[1, 1] == 25.0
+    assert spread[0, 0] == pytest.approx(25.0 + 400.0)
+    assert spread[1, 1] == 25.0
+    assert (np.linalg.eigvalsh(spread) > 0).all()
+
+
+def _hypothesis(place_id, pose, score=0.9):
+    return Hypothesis(Place(place_id, 0, pose, ''), 0.9, score)
