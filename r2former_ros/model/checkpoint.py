@@ -28,6 +28,8 @@ from .r2former import Origin, R2Former
 FORMAT = 'r2former_ros weights'
 FORMAT_VERSION = 1
 UNTRAINED_SEED = 0
+BUNDLED = {'r2former-tiny': Path(__file__).parents[1] / 'weights' / 'r2former-tiny.safetensors'}
+"""Weights that come with the package, by name."""
 
 
 def load_model(
@@ -40,8 +42,9 @@ def load_model(
     """
     Load a model for inference.
 
-    :param weights: a ``.safetensors`` file, an official ``.pth`` checkpoint, or the name of a
-        preset or of a ViT of timm, which gives an untrained network with a fixed seed.
+    :param weights: a ``.safetensors`` file, an official ``.pth`` checkpoint, a name in
+        ``BUNDLED``, or the name of a preset or of a ViT of timm, which gives an untrained network
+        with a fixed seed.
     :param device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which takes CUDA where it works.
     :param image_height: overrides the size in the weights; 0 keeps it. Likewise the width.
     :raises WeightsError: if the file is missing, damaged or of another kind.
@@ -52,7 +55,7 @@ def load_model(
     elif timm.is_model(name):
         model = untrained_model(timm_spec(name))
     else:
-        model = _read_file(Path(weights))
+        model = _read_file(BUNDLED.get(str(weights), Path(weights)))
     resized = model.spec.with_size(image_height, image_width)
     if resized != model.spec:
         # Position embeddings are fitted at run time from the size they were trained with.

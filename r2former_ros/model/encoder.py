@@ -22,6 +22,7 @@ from ..errors import ImageError, WeightsError
 from .features import ImageFeatures
 from .position_embedding import fit_position_embedding
 from .presets import ModelSpec
+from .stem import GradientStem
 from .transformer import read_out
 
 
@@ -34,6 +35,8 @@ class VitEncoder(nn.Module):
         self.backbone: Any = _make_backbone(spec)
         self.distilled = isinstance(self.backbone, VisionTransformerDistilled)
         self.patch_px = int(self.backbone.patch_embed.patch_size[0])
+        if spec.stem == 'gradients':
+            self.backbone.patch_embed.proj = GradientStem(self.backbone.embed_dim)
         self.local_head = nn.Linear(self.backbone.embed_dim, spec.local_dim)
 
     def forward(self, images: torch.Tensor) -> ImageFeatures:

@@ -154,8 +154,8 @@ def _spec_of(state: StateDict, size: tuple[int, int] | None) -> ModelSpec:
 def _vit_spec(width: int) -> ModelSpec:
     if width not in WIDTHS:
         raise WeightsError(f'a ViT of width {width}; known are {", ".join(map(str, WIDTHS))}')
-    # Every released checkpoint was trained with the shift, whatever our preset does.
-    return replace(PRESETS[WIDTHS[width]], token_shift=True)
+    # Every released checkpoint has the shift and DeiT's patches, whatever our preset does.
+    return replace(PRESETS[WIDTHS[width]], token_shift=True, stem='patches')
 
 
 def _trained_size(patches: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ class ModelSpec:
 
     ``token_shift`` repeats an oversight of the released code that its weights were trained with:
     the feature stored for patch p is that of token p, counted with class and distillation token.
+    ``stem`` is ``patches`` (DeiT's, one linear layer) or ``gradients`` (see ``stem``).
     """
 
     preset: str
@@ -28,6 +29,7 @@ class ModelSpec:
     local_dim: int = 128
     num_local: int = 500
     token_shift: bool = False
+    stem: str = 'patches'
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -69,7 +71,9 @@ class ModelSpec:
 PRESETS = {
     spec.preset: spec
     for spec in (
-        ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 240, 320, num_local=200),
+        ModelSpec(
+            'tiny', 'deit_tiny_distilled_patch16_224', 192, 256, num_local=192, stem='gradients'
+        ),
         ModelSpec('small', 'deit_small_distilled_patch16_224', 480, 640, token_shift=True),
         ModelSpec('base', 'deit_base_distilled_patch16_224', 480, 640, token_shift=True),
         ModelSpec('resnet50', 'resnet50', 480, 640),
