@@ -9,7 +9,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'r2former_ros'
-SOURCE = Path(__file__).parent
+# Resolved, because colcon build --symlink-install runs a link to this file in its build folder.
+SOURCE = Path(__file__).resolve().parent
 VERSION = re.search(r"__version__ = '(.+)'", (SOURCE / NAME / '__init__.py').read_text()).group(1)
 
 setup(

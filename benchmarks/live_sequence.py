@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from r2former_ros.bags import Bag, BagWriter
 from r2former_ros.config import Config, with_values
-from r2former_ros.evaluation.measures import Protocol, judge
+from r2former_ros.evaluation.measures import Answer, Protocol, judge
 from r2former_ros.evaluation.summary import summary_rows
 from r2former_ros.frame_sources import frames_of_bag
 from r2former_ros.geometry import pose_from_yaw
@@ -27,7 +27,7 @@ from r2former_ros.mapping import build_map
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.recognizer import load_configured
 from r2former_ros.records import Frame, StampedPose
-from r2former_ros.ros.live import LiveNode, own_domain
+from r2former_ros.ros.live import LiveNode, LiveRun, own_domain
 
 IMAGE_TOPIC, POSE_TOPIC = '/camera/image_raw', '/odom'
 
@@ -56,8 +56,8 @@ def build(lap: Path, map_path: Path, config: Config) -> None:
 
 def replay(
     map_path: Path, lap: Path, config: Config, *, rate: float, protocol: Protocol
-) -> list[list[str]]:
-    """Play a lap to the live node and return the table of the answers."""
+) -> tuple[list[Answer], LiveRun]:
+    """Play a lap to the live node and return what it answered, judged by the poses."""
     count = config.rerank.candidates
     config = with_values(config, {'map.path': str(map_path), 'node.hypotheses': count})
     with own_domain(), LiveNode(config, IMAGE_TOPIC) as live, tqdm(desc='replay') as bar:
@@ -65,7 +65,7 @@ def replay(
     with PlaceMap.open(map_path) as place_map, Bag(lap) as bag:
         truth, places = bag.trajectory(POSE_TOPIC), place_map.places()
     said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
-    return summary_rows(judge(said, truth, places, protocol), run.latency_ms, run.counts)
+    return judge(said, truth, places, protocol), run
 
 
 def main() -> None:
@@ -88,8 +88,8 @@ def main() -> None:
     map_path = arguments.out / 'site.r2map'
     build(laps[0], map_path, config)
     protocol = Protocol(arguments.radius, 60.0)
-    rows = replay(map_path, laps[1], config, rate=arguments.rate, protocol=protocol)
-    for row in rows:
+    answers, run = replay(map_path, laps[1], config, rate=arguments.rate, protocol=protocol)
+    for row in summary_rows(answers, run.latency_ms, run.counts):
         print('  '.join(f'{cell:20s}' for cell in row).rstrip())
 
 

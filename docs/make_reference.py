@@ -10,8 +10,8 @@ from r2former_ros.config import options
 
 HEAD = """# Settings
 
-ROS parameters of the node `localizer`, keys of a `--config` file, and names for `--set` on the command line. The node
-reads them when it is configured. Written by `docs/make_reference.py`.
+ROS parameters of the node `localizer`, keys of a `--config` file, and names for `--set` on the
+command line. The node reads them when it is configured. Written by `docs/make_reference.py`.
 
 | name | default | unit | range | meaning |
 |---|---|---|---|---|

@@ -48,7 +48,9 @@ def option(
 class ModelConfig:
     """Which network runs, and where."""
 
-    weights: str = option('tiny', 'Preset name (tiny, small, base) or a .safetensors file')
+    weights: str = option(
+        'r2former-tiny', 'The bundled r2former-tiny, a .safetensors file, or an untrained preset'
+    )
     device: str = option('auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where it works')
     precision: str = option(
         'float32', 'Arithmetic of encoder and reranker; correlations are float32 in any case',

@@ -39,6 +39,10 @@ class Recognizer:
         self.place_map = place_map
         self.places = place_map.places()
         self.index = PlaceIndex(*place_map.descriptors())
+        origin = model.origin
+        # Weights of the first training stage alone would rank by noise. (A network without any
+        # training is only there to try the whole path.)
+        self.reranks = origin.reranker_trained or not origin.trained
         self.filter = AgreementFilter(self.config.decision)
         place_map.preload(self.config.map.preload_mb)
 
@@ -85,10 +89,11 @@ class Recognizer:
         """
         Order the first candidates by the match score of their local features (section 3.2).
 
+        Where reranking is off, or its weights are untrained, the similarity ranks and scores.
         Sorting is by the difference of the logits: the probability rises with it, but saturates.
         """
         settings = self.config.rerank
-        if settings.candidates == 0:
+        if settings.candidates == 0 or not self.reranks:
             return [self._hypothesis(one, max(0.0, one.similarity)) for one in candidates]
         chosen = candidates[: settings.candidates]
         if not chosen:

@@ -18,7 +18,8 @@ from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.records import Frame, StampedPose
 
-SMALL = ['--device', 'cpu', '--set', 'model.image_height=64', '--set', 'model.image_width=96']
+SMALL = ['--weights', 'tiny', '--device', 'cpu', '--set', 'model.image_height=64',
+         '--set', 'model.image_width=96']
 
 
 @pytest.fixture

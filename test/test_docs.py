@@ -39,7 +39,7 @@ def test_the_page_of_the_method_names_what_exists():
         'Recognizer': recognizer.Recognizer,
     }
     text = (ROOT / 'docs' / 'method.md').read_text()
-    named = re.findall(r'`(images|reranker|Reranker|VitEncoder|PlaceIndex|Recognizer)\.(\w+)`', text)
+    named = re.findall(rf'`({"|".join(homes)})\.(\w+)`', text)
     assert len(named) > 10
     for home, name in named:
         known = hasattr(homes[home], name)

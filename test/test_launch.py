@@ -49,7 +49,7 @@ def test_empty_arguments_override_nothing():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     context = LaunchContext()
-    given = {name: '' for name in ARGUMENTS} | {
+    given = dict.fromkeys(ARGUMENTS, '') | {
         'map': 'site.r2map', 'params_file': '', 'autostart': 'false', 'image': '/camera'}
     context.launch_configurations.update(given)
     (node,) = module.start(context)

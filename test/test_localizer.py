@@ -29,8 +29,8 @@ from r2former_ros.ros.localizer import Localizer
 
 pytestmark = pytest.mark.ros
 TOPIC = '/camera/image_raw'
-SETTINGS = {'model.device': 'cpu', 'model.image_height': 64, 'model.image_width': 96,
-            'node.diagnostics_period_s': 0.2, 'decision.min_score': 0.0,
+SETTINGS = {'model.weights': 'tiny', 'model.device': 'cpu', 'model.image_height': 64,
+            'model.image_width': 96, 'node.diagnostics_period_s': 0.2, 'decision.min_score': 0.0,
             'decision.agreement_frames': 1}
 WAIT_S = 30.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -81,6 +81,8 @@ def say_what_runs(model: R2Former) -> None:
     print(f'weights: {name}; device: {model.device}', file=sys.stderr)
     if not model.origin.trained:
         print('untrained weights: results mean nothing', file=sys.stderr)
+    elif not model.origin.reranker_trained:
+        print('untrained reranker: hypotheses are ranked by similarity', file=sys.stderr)
 
 
 def _parse(text: str) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 import torch
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from torch import nn
 
 DIRECTIONS = 16
@@ -49,8 +49,9 @@ class GradientStem(nn.Module):
         filters = torch.cat([derivatives_of_gaussian(sigma) for sigma in SIGMAS_PX])
         self.edges.weight.copy_(filters[:, None] * torch.tensor(LUMA).view(1, 3, 1, 1) * GAIN)
         self.cells.weight.copy_(_unsigned_and_signed()[:, :, None, None] / 16)
-        for bias in (self.edges.bias, self.cells.bias, self.tokens.bias):
-            nn.init.zeros_(bias)
+        for layer in (self.edges, self.cells, self.tokens):
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         self.tokens.weight.copy_(_cells_side_by_side(self.tokens.weight))
 
 
@@ -74,11 +75,12 @@ def _unsigned_and_signed() -> torch.Tensor:
     eye = torch.eye(half)
     sums, differences = torch.cat([eye, eye], dim=1), torch.cat([eye, -eye], dim=1)
     scales = len(SIGMAS_PX)
-    return torch.cat([torch.block_diag(*[rows] * scales) for rows in (sums, differences)])
+    each = torch.eye(scales)
+    return torch.cat([torch.kron(each, rows) for rows in (sums, differences)])
 
 
 def _cells_side_by_side(like: torch.Tensor) -> torch.Tensor:
-    """Copy channel c of cell (row, column) to token value 4 c + 2 row + column, as far as room is."""
+    """Copy channel c of cell (row, column) to token value 4 c + 2 row + column while room is."""
     width, channels = like.shape[:2]
     weight = torch.zeros_like(like)
     for value in range(min(width, 4 * channels)):

@@ -93,6 +93,8 @@ class Localizer(LifecycleNode):
         )
         if not model.origin.trained:
             self.get_logger().warning('untrained weights: results mean nothing')
+        elif not self.recognizer.reranks:
+            self.get_logger().warning('untrained reranker: hypotheses are ranked by similarity')
         return TransitionCallbackReturn.SUCCESS
 
     @logged
