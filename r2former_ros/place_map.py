@@ -14,6 +14,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +84,7 @@ class PlaceMap:
             raise MapError(f'{path}: exists already; choose another name or remove it')
         if not path.parent.is_dir():
             raise MapError(f'{path}: there is no folder {path.parent}')
-        with _Translated(path):
+        with _translated(path):
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             connection.execute('PRAGMA page_size = 65536')
             _prepare_writing(connection)
@@ -105,7 +106,7 @@ class PlaceMap:
         path = Path(path)
         if not path.is_file():
             raise MapError(f'{path}: no such map file; r2former map build makes one')
-        with _Translated(path):
+        with _translated(path):
             connection = _connect(path, writable)
             try:
                 header = _read_header(path, connection)
@@ -141,7 +142,7 @@ class PlaceMap:
         self.close()
 
     def __len__(self) -> int:
-        with _Translated(self.path):
+        with _translated(self.path):
             return int(self._connection.execute('SELECT count(*) FROM places').fetchone()[0])
 
     def close(self) -> None:
@@ -156,7 +157,7 @@ class PlaceMap:
         """
         descriptor = self._checked_descriptor(keyframe.descriptor)
         local = local_codec.encode(keyframe.local_features, self.header.local_dtype)
-        with _Translated(self.path):
+        with _translated(self.path):
             self._connection.execute('BEGIN IMMEDIATE')
             try:
                 place_id = self._insert(keyframe, descriptor, local)
@@ -170,7 +171,7 @@ class PlaceMap:
     def places(self) -> dict[int, Place]:
         """Return all places by id, in the order of their ids."""
         query = 'SELECT id, stamp_ns, x, y, z, rotation, source FROM places ORDER BY id'
-        with _Translated(self.path):
+        with _translated(self.path):
             return {row[0]: _place(row) for row in self._connection.execute(query)}
 
     def descriptors(self) -> tuple[list[int], Vector]:
@@ -180,7 +181,7 @@ class PlaceMap:
         :raises MapError: if one has not the map's size.
         """
         query = 'SELECT place_id, descriptor FROM features ORDER BY place_id'
-        with _Translated(self.path):
+        with _translated(self.path):
             rows = self._connection.execute(query).fetchall()
         size = 4 * self.header.descriptor_dim
         for place_id, blob in rows:
@@ -194,7 +195,7 @@ class PlaceMap:
         """Read features into memory, as stored, up to a budget; return how many places."""
         left = budget_mb * 2**20
         query = 'SELECT place_id, descriptor, local, checksum FROM features ORDER BY place_id'
-        with _Translated(self.path):
+        with _translated(self.path):
             for place_id, descriptor, local, checksum in self._connection.execute(query):
                 left -= len(descriptor) + len(local)
                 if left < 0:
@@ -219,13 +220,13 @@ class PlaceMap:
     def thumbnail(self, place_id: int) -> bytes:
         """Return the JPEG of a place, empty where none was stored."""
         query = 'SELECT thumbnail FROM places WHERE id = ?'
-        with _Translated(self.path):
+        with _translated(self.path):
             row = self._connection.execute(query, (place_id,)).fetchone()
         return bytes(row[0]) if row else b''
 
     def problems(self) -> Iterator[str]:
         """Look through the whole file and yield one line for each thing that is wrong."""
-        with _Translated(self.path):
+        with _translated(self.path):
             for (line,) in self._connection.execute('PRAGMA integrity_check'):
                 if line != 'ok':
                     yield f'file structure: {line}'
@@ -268,7 +269,7 @@ class PlaceMap:
 
     def _read_features(self, place_id: int) -> tuple[bytes, bytes]:
         query = 'SELECT descriptor, local, checksum FROM features WHERE place_id = ?'
-        with _Translated(self.path):
+        with _translated(self.path):
             row = self._connection.execute(query, (place_id,)).fetchone()
         if row is None:
             raise MapError(f'{self.path}: has no place {place_id}')
@@ -282,33 +283,24 @@ class PlaceMap:
         return descriptor, local
 
 
-class _Translated:
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours, naming the file and a remedy."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise MapError(f'{path}: {_explained(error)}') from error
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not isinstance(error, sqlite3.Error):
-            return
-        text = str(error)
-        if 'locked' in text:
-            raise MapError(f'{self.path}: another process is writing to it; try again') from error
-        if 'full' in text or 'disk I/O' in text:
-            raise MapError(f'{self.path}: cannot be written ({text}); is the disk full? Places '
-                           'added before are safe') from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise MapError(f'{self.path}: cannot be read or written ({text})') from error
-        raise MapError(f'{self.path}: is damaged, or no map file ({text}); restore a copy or '
-                       'build the map again') from error
+def _explained(error: sqlite3.Error) -> str:
+    text = str(error)
+    if 'locked' in text:
+        return 'another process is writing to it; try again'
+    if 'full' in text or 'disk I/O' in text:
+        return f'cannot be written ({text}); is the disk full? Places added before are safe'
+    if isinstance(error, sqlite3.OperationalError):
+        return f'cannot be read or written ({text})'
+    return f'is damaged, or no map file ({text}); restore a copy or build the map again'
 
 
 def _connect(path: Path, writable: bool) -> sqlite3.Connection:
