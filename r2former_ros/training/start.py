@@ -38,6 +38,7 @@ QUIET = 0.05
 CONTENT_GAIN = 1.5
 GATHERED_STD = 0.5
 WHITENING = 0.5
+RIDGE = 0.05
 
 
 @torch.no_grad()
@@ -55,7 +56,6 @@ def start_as_gradient_descriptor(
         _read_regions(encoder, block_index)
     _fit_projections(encoder, batches)
     _fit_heads(encoder, batches)
-    _fit_local_head(encoder, batches)
 
 
 def _quieten(encoder: VitEncoder) -> None:
@@ -200,12 +200,62 @@ def _class_tokens(encoder: VitEncoder, images: torch.Tensor) -> torch.Tensor:
     return kept[0].float()
 
 
-def _fit_local_head(encoder: VitEncoder, batches: Sequence[torch.Tensor]) -> None:
-    """Let local features be the token's gradient channels, centred."""
-    head = encoder.local_head
-    head.weight.zero_()
-    head.bias.zero_()
-    size = min(head.out_features, CONTENT.stop)
-    head.weight[:size, :size] = torch.eye(size)
-    features = encoder(batches[0]).descriptors
-    head.bias.copy_(-features.mean(dim=(0, 1)))
+@torch.no_grad()
+def fit_local_head(
+    encoder: VitEncoder, pairs: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+) -> None:
+    """
+    Set the local head by linear discriminant analysis of patches that show the same thing.
+
+    Directions are kept in which matching patches of two views differ least, compared with how
+    patches differ at all; position is left out.
+
+    :param pairs: normalised left and right views (B, 3, H, W), and ``patch_matches`` (B, P, P);
+        some hundred images in all.
+    """
+    left, right = (torch.cat(side) for side in zip(*(_matched(encoder, *pair) for pair in pairs),
+                                                   strict=True))
+    mean = torch.cat([left, right]).mean(dim=0)
+    projection = discriminants(left - mean, right - mean, encoder.local_head.out_features)
+    encoder.local_head.weight.zero_()
+    encoder.local_head.weight[:, _described(encoder)] = projection.T
+    encoder.local_head.bias.copy_(-(mean @ projection))
+
+
+def discriminants(left: torch.Tensor, right: torch.Tensor, count: int) -> torch.Tensor:
+    """
+    Return (C, count) directions of largest total over within-pair variance, best first.
+
+    :param left: centred vectors (N, C); row by row the same thing as ``right``.
+    """
+    difference = (left - right) / math.sqrt(2)
+    within = difference.T @ difference / len(left)
+    within += RIDGE * within.diagonal().mean() * torch.eye(len(within))
+    values, vectors = torch.linalg.eigh(within)
+    whitened = vectors * values.rsqrt()
+    both = torch.cat([left, right]) @ whitened
+    _, directions = torch.linalg.eigh(both.T @ both / len(both))
+    return whitened @ directions.flip(1)[:, :count]
+
+
+def _matched(
+    encoder: VitEncoder, left: torch.Tensor, right: torch.Tensor, matches: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens (M, C) of the left that have a match, and the right's at their place."""
+    ours, theirs = (_late_tokens(encoder, images) for images in (left, right))
+    seen = matches.sum(dim=-1) > 0.5
+    return ours[seen], (matches @ theirs)[seen]
+
+
+def _late_tokens(encoder: VitEncoder, images: torch.Tensor) -> torch.Tensor:
+    """Return what the local head may use: patch tokens (B, P, C) before the last block."""
+    tokens, _ = encoder.embed(images)
+    for block in encoder.backbone.blocks[:-1]:
+        tokens = block(tokens)
+    prefix = encoder.backbone.num_prefix_tokens
+    return tokens[:, prefix:, _described(encoder)].float()
+
+
+def _described(encoder: VitEncoder) -> list[int]:
+    """Return the token values that are neither position nor constant."""
+    return [*range(CONTENT.stop), *range(GATHERED.start, encoder.backbone.embed_dim)]
