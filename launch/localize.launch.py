@@ -2,22 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the localizer and, with autostart, drive it to active."""
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
-    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
-    Shutdown,
 )
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
-
-from launch import LaunchContext, LaunchDescription
 
 PACKAGE = 'r2former_ros'
 ELSE = 'where empty, as in params_file'
@@ -55,7 +53,9 @@ def generate_launch_description():
             'autostart', default_value='true', description='Configure and activate the node'),
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node'),
         DeclareLaunchArgument(
-            'use_sim_time', default_value='false', description='Take the time from /clock'),
+            'use_sim_time', default_value='',
+            description='true: take the time from /clock; where empty, as in params_file',
+        ),
         DeclareLaunchArgument(
             'log_level', default_value='info', description='debug, info, warn or error'),
         OpaqueFunction(function=start),
@@ -67,8 +67,13 @@ def start(context: LaunchContext):
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    given = {name: value(argument) for argument, name in OVERRIDES.items() if value(argument)}
-    given['use_sim_time'] = value('use_sim_time').lower() in YES
+    # Typed as text: launch reads a bare value as YAML, and a map may be called 2026 or "a #1".
+    given = {
+        name: ParameterValue(value(argument), value_type=str)
+        for argument, name in OVERRIDES.items() if value(argument)
+    }
+    if value('use_sim_time'):
+        given['use_sim_time'] = value('use_sim_time').lower() in YES
     node = LifecycleNode(
         package=PACKAGE,
         executable='localizer',
@@ -95,15 +100,17 @@ def autostart(node: LifecycleNode):
         target_lifecycle_node=node, start_state='configuring', goal_state='inactive',
         entities=[change(Transition.TRANSITION_ACTIVATE)],
     )
-    fail = OnStateTransition(
+    failed = OnStateTransition(
         target_lifecycle_node=node, start_state='configuring', goal_state='unconfigured',
-        entities=[
-            LogInfo(msg='the localizer could not be configured; its message is above'),
-            Shutdown(reason='configuring failed'),
-        ],
+        entities=[OpaqueFunction(function=fail)],
     )
     return [
         RegisterEventHandler(activate),
-        RegisterEventHandler(fail),
+        RegisterEventHandler(failed),
         change(Transition.TRANSITION_CONFIGURE),
     ]
+
+
+def fail(context: LaunchContext):
+    """End the launch with exit code 1, which a Shutdown action would not."""
+    raise RuntimeError('the localizer could not be configured: see its own line')

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures by hand, and a report that holds what it should."""
 
+import json
 import math
 from html.parser import HTMLParser
 
@@ -11,9 +12,17 @@ import pytest
 from fakes import FakeModel, picture
 
 from r2former_ros.bags import BagWriter
+from r2former_ros.cli import main
 from r2former_ros.config import Config
 from r2former_ros.evaluation.demo_report import demo_report
-from r2former_ros.evaluation.measures import Protocol, judge, recall_at, recalls
+from r2former_ros.evaluation.measures import (
+    Protocol,
+    average_precision,
+    judge,
+    recall_at,
+    recall_at_full_precision,
+    recalls,
+)
 from r2former_ros.evaluation.summary import summary_rows
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.mapping import PosedFrame, build_map
@@ -75,6 +84,40 @@ def test_both_rankings_come_from_the_same_answers():
     assert rows[1] == ['recall@1', '0.000', '0.667']
     assert rows[-2] == ['median latency [ms]', 'encode 12.3, rerank 5.0', '']
     assert rows[-1] == ['images', 'played 4, used 3', '']
+
+
+def test_average_precision_by_hand():
+    """Thresholds at 0.9: 1 of 1 right; at 0.8: 1 of 2; at 0.7: 2 of 3; recall rises by halves."""
+    assert average_precision([True, False, True], [0.9, 0.8, 0.7]) == pytest.approx(5 / 6)
+    assert average_precision([True, True, False], [0.9, 0.8, 0.7]) == 1.0
+    assert average_precision([False, True], [0.5, 0.5]) == 0.5  # equal scores are one threshold
+    assert math.isnan(average_precision([False], [0.1]))
+
+
+def test_recall_at_full_precision_by_hand():
+    assert recall_at_full_precision([True, True, False, True], [0.9, 0.8, 0.7, 0.6]) == 0.5
+    assert recall_at_full_precision([True, False], [0.7, 0.7]) == 0.0
+    assert recall_at_full_precision([True, True], [0.1, 0.2]) == 1.0
+
+
+def test_evaluate_prints_and_writes_the_figures_of_a_dataset(tmp_path, capsys):
+    names = []
+    for i in range(6):
+        names.append(f'{i}.png')
+        cv2.imwrite(str(tmp_path / names[-1]), picture(i, 96, 128)[..., ::-1])
+    truth = {'queries': names[:4], 'database': names, 'positives': [[0], [1], [2], [5]]}
+    (tmp_path / 'ground_truth.json').write_text(json.dumps(truth))
+    arguments = ['evaluate', '--dataset', str(tmp_path / 'ground_truth.json'), '--json',
+                 str(tmp_path / 'out.json'), '--weights', 'tiny', '--device', 'cpu']
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert 'untrained weights' in printed and 'recall@1' in printed
+    result = json.loads((tmp_path / 'out.json').read_text())
+    assert (result['queries'], result['database']) == (4, 6)
+    assert result['retrieval']['recall@1'] == 0.75  # the fourth query shows another place
+    assert result['retrieval']['recall@10'] == result['rerank']['recall@10'] == 1.0
+    assert result['config']['map']['thumbnail_width'] == 0
+    assert set(result['latency_ms']) == {'encode', 'retrieve', 'rerank'}
 
 
 class Pictures(HTMLParser):

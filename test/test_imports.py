@@ -18,7 +18,8 @@ LEVELS = (
     {'model', 'place_map', 'place_index', 'decision', 'bags'},
     {'recognizer'},
     {'mapping'},
-    {'frame_sources', 'evaluation', 'datasets', 'training'},
+    {'frame_sources', 'datasets'},
+    {'evaluation', 'training'},
     {'ros'},
     {'cli'},
 )

@@ -111,3 +111,38 @@ def recalls(answers: Sequence[Answer], counts: Sequence[int]) -> dict[str, dict[
         stage: {f'recall@{count}': recall_at(ranked, positives, count) for count in counts}
         for stage, ranked in rankings.items()
     }
+
+
+def average_precision(right: Sequence[bool], scores: Sequence[float]) -> float:
+    """
+    Return the area under the precision-recall curve of the best answers (top-1 AUC-PR).
+
+    As in VPR-Bench: an answer is accepted if its score reaches a threshold, precision counts the
+    right ones among the accepted, recall the accepted ones among all right ones. The area is
+    the sum of precision times gain in recall over falling thresholds, equal scores together.
+
+    :returns: a fraction in [0, 1]; NaN if no answer is right.
+    """
+    labels, values = np.asarray(right, bool), np.asarray(scores, np.float64)
+    if not labels.any():
+        return float('nan')
+    order = np.argsort(-values, kind='stable')
+    labels, values = labels[order], values[order]
+    last_of_equals = np.append(values[1:] != values[:-1], True)
+    true = np.cumsum(labels)[last_of_equals]
+    accepted = np.arange(1, len(labels) + 1)[last_of_equals]
+    gained = np.diff(true, prepend=0) / labels.sum()
+    return float((gained * true / accepted).sum())
+
+
+def recall_at_full_precision(right: Sequence[bool], scores: Sequence[float]) -> float:
+    """
+    Return the share of all queries that are accepted, and rightly, before the first wrong one.
+
+    It is what a SLAM back end can use without any check of its own.
+    """
+    labels, values = np.asarray(right, bool), np.asarray(scores, np.float64)
+    if not len(labels):
+        return float('nan')
+    highest_wrong = values[~labels].max(initial=-np.inf)
+    return float((labels & (values > highest_wrong)).mean())
