@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the localizer and, with autostart, drive it to active."""
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -16,6 +15,8 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
+
+from launch import LaunchContext, LaunchDescription
 
 PACKAGE = 'r2former_ros'
 ELSE = 'where empty, as in params_file'

@@ -91,7 +91,7 @@ def read_ground_truth(path: Path) -> PlaceSet:
 
 def read_vg(folder: Path, split: str) -> PlaceSet:
     """Read a VG dataset; names are ``@easting@northing@...``, in metres."""
-    queries, database = (_pictures(folder / 'images' / split / part)
+    queries, database = (pictures_in(folder / 'images' / split / part)
                          for part in ('queries', 'database'))
     return from_positions(
         queries, database, *(np.array([_utm(path) for path in paths])
@@ -129,7 +129,12 @@ def from_positions(
     return PlaceSet(tuple(queries), tuple(database), near, same)
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """
+    Return all pictures below a folder, sorted.
+
+    :raises DatasetError: if there is none.
+    """
     found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURES)
     if not found:
         raise DatasetError(f'{folder}: holds no pictures')

@@ -19,7 +19,7 @@ from r2former_ros.training.views import patch_matches
 SPEC = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6)
 SIZE = (32, 48)
 PLACES = 8
-QUIET = AugmentConfig(zoom=0.02, shift=0.02, tilt=0.01, turn_deg=1.0, light=0.5, night=0.0,
+QUIET = AugmentConfig(zoom=0.02, shift=0.02, tilt=0.01, turn_deg=1.0, light=0.0, night=0.0,
                       colour=0.0, grey=0.0, blur=0.0, coarse=0.0, occlusion=0.0, noise=0.0)
 
 
@@ -59,7 +59,10 @@ def recall_of(pictures):
 
 
 def test_eight_places_are_learned(pictures, tmp_path):
-    run = trainer(pictures, tmp_path / 'out', recall=recall_of(pictures), epochs=25)
+    recall = recall_of(pictures)
+    run = trainer(pictures, tmp_path / 'out', recall=recall, epochs=12, learning_rate=3e-5,
+                  negatives=4)
+    assert recall(run.model) < 0.8
     assert run.run() == 1.0
     assert read_header(tmp_path / 'out' / BEST)['origin']['trained']
 

@@ -18,7 +18,7 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import R2FormerError
 
-COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights')
+COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights', 'train')
 MISTAKE = 2
 INTERRUPTED = 130
 

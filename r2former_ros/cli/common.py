@@ -43,7 +43,7 @@ def config_from(arguments: argparse.Namespace) -> Config:
     :raises ConfigError: for a bad file, name or value.
     """
     config = load_yaml(arguments.config) if arguments.config else Config()
-    values = dict(_parse(text) for text in arguments.values)
+    values = dict(parse_setting(text) for text in arguments.values)
     if arguments.weights:
         values['model.weights'] = arguments.weights
     if arguments.device:
@@ -85,7 +85,8 @@ def say_what_runs(model: R2Former) -> None:
         print('untrained reranker: hypotheses are ranked by similarity', file=sys.stderr)
 
 
-def _parse(text: str) -> tuple[str, Any]:
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split NAME=VALUE; the value is read as YAML."""
     name, separator, value = text.partition('=')
     if not separator:
         raise ConfigError(f'--set {text}: expected NAME=VALUE')

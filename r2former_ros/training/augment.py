@@ -120,8 +120,8 @@ def relight(image: Image, rng: np.random.Generator) -> Image:
 def darken(image: Image, rng: np.random.Generator) -> Image:
     """Imitate night: dark, uneven, with lamps that blind, and the noise of a dim sensor."""
     ramp = np.arange(256) / 255
-    dark = np.asarray(cv2.LUT(image, _table(ramp ** rng.uniform(1.0, 2.2) * rng.uniform(0.2, 0.8))),
-                      np.uint8)
+    curve = ramp ** rng.uniform(1.0, 2.2) * rng.uniform(0.2, 0.8)
+    dark = np.asarray(cv2.LUT(image, _table(curve)), np.uint8)
     dark = _shade(dark, np.exp(rng.normal(size=(3, 4)) * 0.7))
     glow = np.zeros(image.shape[:2], np.uint8)
     for _ in range(rng.integers(0, 6)):

@@ -60,7 +60,8 @@ class Trainer:
         self.recipe, self.source, self.out, self.recall = recipe, source, out, recall
         out.mkdir(parents=True, exist_ok=True)
         self.fabric = Fabric(
-            accelerator=accelerator, devices=devices, precision=recipe.precision,  # type: ignore[arg-type]
+            accelerator=accelerator, devices=devices,
+            precision=recipe.precision,  # type: ignore[arg-type]
             strategy='ddp' if devices > 1 else 'auto',
         )
         self.model = model
@@ -139,7 +140,8 @@ class Trainer:
         wanted = min(recipe.queries_per_mining, self.steps_per_epoch * recipe.batch)
         drawn = np.resize(rng.permutation(len(places.queries)), max(wanted, recipe.batch))
         database = self._encode(len(places.database), self.source.database, step)
-        queries = self._encode(len(places.queries), self.source.query, step)[torch.from_numpy(drawn)]
+        queries = self._encode(len(places.queries), self.source.query, step)
+        queries = queries[torch.from_numpy(drawn)]
         same = [places.same_place[row] for row in drawn]
         if recipe.mining == 'global':
             hardest = min(recipe.hardest, len(database) - max(map(len, same)))

@@ -112,33 +112,32 @@ def _read_regions(encoder: VitEncoder, block_index: int) -> None:
     attention = encoder.backbone.blocks[block_index].attn
     attention.proj.weight.zero_()
     attention.proj.bias.zero_()
-    width, heads = encoder.backbone.embed_dim, attention.num_heads
-    query, key, value = attention.qkv.weight.view(3, heads, 64, width)
-    sigma_x, sigma_y = _region_sigmas()
-    scale = math.sqrt(8) * TOKEN_STD  # attention divides by sqrt(64)
-    root = math.sqrt(SQUARES_UNIT)
+    heads = attention.num_heads
+    query, key, value = attention.qkv.weight.view(3, heads, 64, encoder.backbone.embed_dim)
     for head in range(heads):
         region = (block_index - READING_BLOCKS.start) * heads + head
         x0 = float(_centres(REGION_COLUMNS)[region % REGION_COLUMNS])
         y0 = float(_centres(REGION_ROWS)[region // REGION_COLUMNS]) / 2
-        key[head, :5], query[head, :5] = 0.0, 0.0
-        key[head, 0, X], key[head, 1, Y] = scale * root, scale * root
-        query[head, 0, X], query[head, 0, ONE] = _per(sigma_x, scale, root), x0 * _per(sigma_x, scale, root)
-        query[head, 1, Y], query[head, 1, ONE] = _per(sigma_y, scale, root), y0 * _per(sigma_y, scale, root)
-        key[head, 2, SQUARES] = scale * root
-        query[head, 2, ONE] = -scale * root
-        key[head, 3, ONE] = scale * root
-        query[head, 3, X] = -x0 * _per(sigma_x, scale, root)
-        query[head, 3, Y] = -y0 * _per(sigma_y, scale, root)
-        query[head, 3, SQUARES] = -scale * root
-        query[head, 3, ONE] = -((x0 / sigma_x) ** 2 + (y0 / sigma_y) ** 2) / 2 * scale / root
-        key[head, 4, HIDDEN], query[head, 4, ONE] = -10 * scale, 3 * scale
+        _look_at(query[head], key[head], x0, y0)
         value[head, :16] = 0.0
         value[head, :16, CONTENT] = torch.eye(16).repeat_interleave(4, dim=1) / 4
 
 
-def _per(sigma: float, scale: float, root: float) -> float:
-    return scale / root / sigma**2
+def _look_at(query: torch.Tensor, key: torch.Tensor, x0: float, y0: float) -> None:
+    """Write one head's query and key rows (64, width) for the region at an offset."""
+    key[:5], query[:5] = 0.0, 0.0
+    scale = math.sqrt(8) * TOKEN_STD  # attention divides by sqrt(64)
+    root = math.sqrt(SQUARES_UNIT)
+    for row, (axis, offset, sigma) in enumerate(zip((X, Y), (x0, y0), _region_sigmas(),
+                                                    strict=True)):
+        per = scale / root / sigma**2
+        key[row, axis] = scale * root
+        query[row, axis], query[row, ONE] = per, offset * per
+        query[3, axis] = -offset * per
+        query[3, ONE] -= offset**2 / 2 * per
+    key[2, SQUARES], query[2, ONE] = scale * root, -scale * root
+    key[3, ONE], query[3, SQUARES] = scale * root, -scale * root
+    key[4, HIDDEN], query[4, ONE] = -10 * scale, 3 * scale
 
 
 def _fit_projections(encoder: VitEncoder, batches: Iterable[torch.Tensor]) -> None:
