@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 EPILOG = """
 --dataset takes a ground_truth.json, the folder of a VG / datasets_vg set (UTM in file names), or
 the folder of MSLS. --images takes folders of pictures without labels: two views of each are drawn.
-Kill it at any time; the same command resumes from --out.
+bootstrap makes a tiny model from --images (JPEG) alone. Kill it at any time; the same command
+resumes from --out.
 """
 
 
 def add_parser(commands: Any) -> None:
     """Register the subcommand."""
     parser = commands.add_parser('train', help='train or fine-tune a model', epilog=EPILOG)
-    parser.add_argument('stage', choices=('retrieval', 'rerank', 'joint'))
+    parser.add_argument('stage', choices=('bootstrap', 'retrieval', 'rerank', 'joint'))
     images = parser.add_mutually_exclusive_group(required=True)
     images.add_argument('--dataset', metavar='PATH', help='labelled places')
     images.add_argument('--images', metavar='DIR', nargs='+', help='images without labels')
@@ -53,6 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ..training.engine import FINAL, Trainer
 
     config = config_from(arguments)
+    if arguments.stage == 'bootstrap':
+        _bootstrap(arguments)
+        return
     recipe = _recipe(arguments)
     model = load_configured(config)
     say_what_runs(model)
@@ -69,6 +73,21 @@ def run(arguments: argparse.Namespace) -> None:
     best = _run_with_bar(trainer, Path(arguments.out))
     measured = f', best recall@1 {best:.3f}' if best >= 0 else ''
     print(f'{trainer.progress.step} steps{measured}: {Path(arguments.out) / FINAL}')
+
+
+def _bootstrap(arguments: argparse.Namespace) -> None:
+    from ..training.bootstrap import WEIGHTS, BootstrapConfig, bootstrap
+
+    if not arguments.images:
+        raise DatasetError('bootstrap: give --images')
+    config, out = BootstrapConfig(), Path(arguments.out)
+    with progress_bar('reranker', config.pairs.steps) as bar:
+        def report(step: int, loss: float) -> None:
+            bar.n = step
+            bar.set_postfix(loss=f'{loss:.3f}')
+
+        bootstrap([Path(folder) for folder in arguments.images], out, config, report)
+    print(f'{config.pairs.steps} steps: {out / WEIGHTS}')
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:

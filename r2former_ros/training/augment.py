@@ -123,9 +123,10 @@ def darken(image: Image, rng: np.random.Generator) -> Image:
     curve = ramp ** rng.uniform(1.0, 2.2) * rng.uniform(0.2, 0.8)
     dark = np.asarray(cv2.LUT(image, _table(curve)), np.uint8)
     dark = _shade(dark, np.exp(rng.normal(size=(3, 4)) * 0.7))
-    glow = np.zeros(image.shape[:2], np.uint8)
+    height, width = image.shape[:2]
+    glow = np.zeros((height, width), np.uint8)
     for _ in range(rng.integers(0, 6)):
-        centre = (int(rng.integers(glow.shape[1])), int(rng.integers(glow.shape[0])))
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
         cv2.circle(glow, centre, int(rng.integers(2, 14)), int(rng.integers(80, 255)), -1)
     glow = np.asarray(cv2.blur(glow, (9, 9)), np.uint8)
     tinted = cv2.merge([glow, (glow * rng.uniform(0.7, 1)).astype(np.uint8),
@@ -154,7 +155,8 @@ def coarsen(image: Image, rng: np.random.Generator) -> Image:
                        interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))]
-        small = cv2.imdecode(cv2.imencode('.jpg', small, quality)[1], cv2.IMREAD_COLOR)
+        data = cv2.imencode('.jpg', small, quality)[1]
+        small = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return np.asarray(cv2.resize(small, (width, height)), np.uint8)
 
 

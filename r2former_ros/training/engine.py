@@ -131,7 +131,8 @@ class Trainer:
         self.fabric.backward(loss)
         self.optimizer.step()
         self.progress.step += 1
-        return float(self.fabric.all_reduce(loss.detach(), reduce_op='mean')), rate
+        mean = self.fabric.all_reduce(loss.detach(), reduce_op='mean')
+        return float(mean), rate  # type: ignore[arg-type]
 
     def _mine(self) -> None:
         """Draw queries for the next steps, and find a positive and hard negatives of each."""

@@ -36,7 +36,7 @@ class Learner(nn.Module):
 
     def retrieval_loss(self, features: ImageFeatures, group: int) -> torch.Tensor:
         """Return the triplet loss of features in groups of query, positive, negatives."""
-        grouped = features.descriptor.unflatten(0, (-1, group))
+        grouped = features.descriptor.view(-1, group, features.descriptor.shape[1])
         return triplet_margin(grouped[:, 0], grouped[:, 1], grouped[:, 2:], self.recipe.margin)
 
     def pair_loss(self, features: ImageFeatures, group: int) -> torch.Tensor:

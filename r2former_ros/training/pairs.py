@@ -69,7 +69,7 @@ class ViewFeatures:
         return torch.where(next_one, following, rows)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_views(
     encoder: VitEncoder, pool: ImagePool, rows: np.ndarray[tuple[int], np.dtype[np.int64]],
     prepare: Callable[[torch.Tensor], torch.Tensor], *, seed: int = 0, batch: int = 32,

@@ -234,7 +234,8 @@ def discriminants(left: torch.Tensor, right: torch.Tensor, count: int) -> torch.
     whitened = vectors * values.rsqrt()
     both = torch.cat([left, right]) @ whitened
     _, directions = torch.linalg.eigh(both.T @ both / len(both))
-    return whitened @ directions.flip(1)[:, :count]
+    best: torch.Tensor = whitened @ directions.flip(1)[:, :count]
+    return best
 
 
 def _matched(

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+How the bundled weights come about: from images without labels, on a CPU, in about an hour.
+
+The encoder is set, not trained: regions and whitening (``start``), then the local head by
+discriminants of matched patches. Only the reranker is trained by gradient, on cached features.
+Finished parts are kept in the output folder and not made again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..images import IMAGENET_MEAN, IMAGENET_STD
+from ..model import PRESETS, R2Former, save_weights
+from ..model.checkpoint import untrained_model
+from ..model.encoder import VitEncoder
+from ..model.r2former import Origin
+from .augment import AugmentConfig
+from .pairs import STRONG, PairRecipe, PairTrainer, encode_views, start_reranker
+from .start import fit_local_head, start_as_gradient_descriptor
+from .views import ImagePool, PairLoader, load_pool, patch_matches
+
+CACHE_SIZE_PX = (240, 320)
+SAVE_EVERY_STEPS = 200
+MILD = AugmentConfig(
+    zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
+    coarse=0.15, occlusion=0.1, noise=0.1,
+)
+ENCODER, RERANKER, WEIGHTS = 'encoder.pt', 'reranker.pt', 'r2former-tiny.safetensors'
+
+Report = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class BootstrapConfig:
+    """How many images each part looks at."""
+
+    start_images: int = 1500
+    matched_pairs: int = 960
+    pair_images: int = 4500
+    seed: int = 0
+    pairs: PairRecipe = field(default_factory=PairRecipe)
+
+
+def bootstrap(
+    folders: Sequence[Path], out: Path, config: BootstrapConfig, report: Report | None = None
+) -> R2Former:
+    """
+    Make a ``tiny`` model from folders of JPEG images; resumes where an earlier call ended.
+
+    :param report: called with step and loss of the reranker.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    pool = load_pool(folders, out / 'pool.npy', CACHE_SIZE_PX)
+    torch.manual_seed(config.seed)
+    model = untrained_model(PRESETS['tiny']).eval()
+    if (out / ENCODER).exists():
+        model.encoder.load_state_dict(torch.load(out / ENCODER, weights_only=True))
+    else:
+        _set_encoder(model.encoder, pool, config)
+        _write(model.encoder.state_dict(), out / ENCODER)
+    _train_reranker(model, pool, config, out, report)
+    model.origin = Origin('r2former_ros bootstrap on unlabelled images', True, True)
+    save_weights(model, out / WEIGHTS, config=asdict(config), half=True)
+    return model
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """Turn uint8 (B, H, W, 3) of the right size into the input of a model."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) * 255
+                 for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images.permute(0, 3, 1, 2).float() - mean) / std
+
+
+def _set_encoder(encoder: VitEncoder, pool: ImagePool, config: BootstrapConfig) -> None:
+    rows = _some(len(pool.clip), config.start_images, config.seed)
+    size = encoder.spec.image_height, encoder.spec.image_width
+    batches = [_resized(pool, part, size) for part in np.array_split(rows, len(rows) // 50 + 1)]
+    start_as_gradient_descriptor(encoder, batches)
+    loader = PairLoader(pool, size, 32, left=MILD, right=STRONG, neighbours=0.0, seed=config.seed)
+    fit_local_head(encoder, _patch_pairs(loader, size, config.matched_pairs // 32))
+
+
+def _patch_pairs(
+    loader: PairLoader, size: tuple[int, int], count: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    for batch, _ in zip(loader, range(count), strict=False):
+        yield (normalise(batch.left), normalise(batch.right),
+               patch_matches(batch.right_T_left, size))
+
+
+def _train_reranker(
+    model: R2Former, pool: ImagePool, config: BootstrapConfig, out: Path, report: Report | None
+) -> None:
+    """Train, or go on training; images are taken clip by clip, so that neighbours are there."""
+    rows = _whole_clips(pool, config.pair_images, config.seed)
+    features = encode_views(model.encoder, pool, rows, normalise, seed=config.seed)
+    start_reranker(model.reranker)
+    trainer = PairTrainer(model.reranker, features, config.pairs)
+    first = 0
+    if (out / RERANKER).exists():
+        saved = torch.load(out / RERANKER, weights_only=True)
+        model.reranker.load_state_dict(saved['reranker'])
+        trainer.optimizer.load_state_dict(saved['optimizer'])
+        first = saved['step']
+    for step in range(first, config.pairs.steps):
+        loss = trainer.step(step)
+        if report:
+            report(step + 1, loss)
+        if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == config.pairs.steps:
+            _write({'reranker': model.reranker.state_dict(), 'step': step + 1,
+                    'optimizer': trainer.optimizer.state_dict()}, out / RERANKER)
+
+
+def _some(total: int, count: int, seed: int) -> NDArray[np.int64]:
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(total, min(total, count), replace=False))
+
+
+def _whole_clips(pool: ImagePool, count: int, seed: int) -> NDArray[np.int64]:
+    """Return the rows of randomly chosen clips, ``count`` or a few more in all."""
+    clips = np.random.default_rng(seed).permutation(np.unique(pool.clip))
+    sizes = np.bincount(pool.clip)[clips]
+    needed = int(np.searchsorted(np.cumsum(sizes), count)) + 1
+    return np.flatnonzero(np.isin(pool.clip, clips[:needed]))
+
+
+def _resized(pool: ImagePool, rows: NDArray[np.int64], size: tuple[int, int]) -> torch.Tensor:
+    images = normalise(torch.from_numpy(np.ascontiguousarray(pool.images[rows])))
+    return torch.nn.functional.interpolate(
+        images, size=size, mode='bilinear', align_corners=False
+    )
+
+
+def _write(content: dict[str, Any], path: Path) -> None:
+    unfinished = path.with_suffix('.unfinished')
+    torch.save(content, unfinished)
+    os.replace(unfinished, path)
