@@ -56,7 +56,11 @@ class Recognizer:
         """
         config = config or Config()
         place_map = PlaceMap.open(map_path)
-        return cls(load_configured(config), place_map, config)
+        try:
+            return cls(load_configured(config), place_map, config)
+        except BaseException:
+            place_map.close()
+            raise
 
     def recognize(self, frame: Frame) -> Recognition:
         """

@@ -130,6 +130,8 @@ def test_print_config_shows_what_would_be_used(tmp_path, capsys):
     (['weights', 'info', 'no.pth'], 'no.pth: no such weights file'),
     (['play', 'no_bag', '--rate', '0'], '--rate 0.0: must be above 0'),
     (['play', 'no_bag'], 'no_bag'),
+    (['demo', '--frames', '1'], '--frames must be at least 2'),
+    (['demo', '--out', '..'], 'holds files that no demo made'),
 ])
 def test_a_mistake_gives_one_line_and_exit_code_2(
     arguments, match, capsys, tmp_path, monkeypatch

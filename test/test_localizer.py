@@ -18,6 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from r2former_ros.config import Config, with_values
+from r2former_ros.errors import R2FormerError
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.images import thumbnail_jpeg
 from r2former_ros.mapping import PosedFrame, build_map
@@ -220,6 +221,15 @@ def test_parameters_are_checked_and_fixed_once_configured(make_node):
     assert node.config.decision.min_score == 0.25
     (late,) = node.set_parameters([Parameter('decision.min_score', value=0.5)])
     assert not late.successful and 'clean it up first' in late.reason
+
+
+def test_a_node_that_cannot_be_configured_leaves_no_process_behind(config):
+    broken = replace(config, map=replace(config.map, path='/nowhere/site.r2map'))
+    with own_domain():
+        live = LiveNode(broken, TOPIC)
+        with pytest.raises(R2FormerError, match='could not be started'):
+            live.__enter__()
+        assert live._process.poll() == 0
 
 
 def test_ranges_and_descriptions_are_there_whether_or_not_a_value_is_given(make_node):

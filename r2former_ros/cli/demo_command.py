@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 IMAGE_TOPIC, POSE_TOPIC = '/camera/image_raw', '/odom'
 POSITIVE_RADIUS_M, POSITIVE_ANGLE_DEG = 8.0, 45.0
+MARKER = '.r2former_demo'
 OWN_FILES = ('lap_1', 'lap_2', 'town.r2map', 'report.html', 'plan.png', 'localized.png')
 
 
@@ -82,8 +83,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier demo wrote, and nothing else."""
+    """
+    Make the folder, or remove what an earlier demo wrote there, and nothing else.
+
+    :raises ConfigError: if the folder holds files but was not made by a demo.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()) and not (out / MARKER).exists():
+        raise ConfigError(f'--out {out}: holds files that no demo made; choose an empty folder')
+    (out / MARKER).touch()
     for name in OWN_FILES:
         path = out / name
         if path.is_dir():

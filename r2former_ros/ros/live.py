@@ -21,11 +21,12 @@ import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 
@@ -34,6 +35,7 @@ from ..errors import R2FormerError
 from .conversions import Hypotheses, hypotheses_from
 from .player import Player
 
+START_TIMEOUT_S = 60.0
 CONFIGURE_TIMEOUT_S = 120.0
 SETTLE_TIMEOUT_S = 20.0
 DOMAINS = 100
@@ -82,12 +84,18 @@ class LiveNode:
         subscribe(PointCloud2, '/localizer/hypotheses', self._on_hypotheses, 100)
         subscribe(String, '/localizer/state', self._on_state, latched)
         subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
-        self._client = self.node.create_client(ChangeState, '/localizer/change_state')
+        self._change_state = self.node.create_client(ChangeState, '/localizer/change_state')
+        self._get_state = self.node.create_client(GetState, '/localizer/get_state')
 
     def __enter__(self) -> LiveNode:
         self._thread.start()
-        self._change(Transition.TRANSITION_CONFIGURE)
-        self._change(Transition.TRANSITION_ACTIVATE)
+        try:
+            self._wait_for_answers()
+            self._change(Transition.TRANSITION_CONFIGURE)
+            self._change(Transition.TRANSITION_ACTIVATE)
+        except BaseException:  # then nobody calls __exit__
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -96,6 +104,10 @@ class LiveNode:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process as a terminal would, and the node that talked to it."""
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(timeout=10.0)
@@ -147,17 +159,32 @@ class LiveNode:
     settle_pause_s = 1.5
     """Longer than the time between two diagnostics messages, so that two in a row are compared."""
 
+    def _wait_for_answers(self) -> None:
+        """
+        Ask for the state until an answer comes.
+
+        A service can be seen before it sees its client, and then a quick answer is lost. The
+        client of this question was made after that of transitions, so it is known last.
+        """
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until and self._process.poll() is None:
+            if self._done(self._get_state.call_async(GetState.Request()), timeout_s=0.5):
+                return
+        raise R2FormerError('the localizer process did not start')
+
     def _change(self, transition: int) -> None:
         """Ask for a transition; the node has logged the reason where it fails."""
-        if not self._client.wait_for_service(timeout_sec=CONFIGURE_TIMEOUT_S):
-            raise R2FormerError('the localizer process did not start')
         request = ChangeState.Request(transition=Transition(id=transition))
-        future = self._client.call_async(request)
-        until = time.monotonic() + CONFIGURE_TIMEOUT_S
+        future = self._change_state.call_async(request)
+        if not self._done(future, CONFIGURE_TIMEOUT_S) or not future.result().success:
+            raise R2FormerError('the localizer could not be started; its message is above')
+
+    def _done(self, future: Future, timeout_s: float) -> bool:
+        """Wait for an answer as long as the process lives."""
+        until = time.monotonic() + timeout_s
         while not future.done() and time.monotonic() < until and self._process.poll() is None:
             time.sleep(0.02)
-        if not future.done() or not future.result().success:
-            raise R2FormerError('the localizer could not be started; its message is above')
+        return future.done()
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):
