@@ -3,7 +3,10 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+NEEDS := $(VENV)/.needs
 STAMP := $(VENV)/.complete
+UV := $(shell command -v uv)
+COMMA := ,
 OUT ?= demo_out
 
 .DEFAULT_GOAL := help
@@ -24,20 +27,21 @@ lint: venv  ## check style and types
 
 venv: $(STAMP)  ## make .venv with everything, ROS 2 included (uv if present, else pip)
 
-# The stamp comes last, so an interrupted installation is begun again. The project itself is
-# installed editable: edits count at once. ros2 launch needs a real installation (see README).
-$(STAMP): requirements/base.txt requirements/ros.txt requirements/dev.txt setup.py
+# The project itself is installed editable: edits count at once. ros2 launch needs a real
+# installation (see README).
+$(STAMP): $(NEEDS) setup.py setup.cfg pyproject.toml
+	$(if $(UV),uv pip install --python $(PYTHON),$(PYTHON) -m pip install) \
+	    --no-deps --no-build-isolation -e .
+	touch $@
+
+# Begun anew each time, and marked only at the end: an interrupted installation, or what other
+# requirements left behind, is never taken for a whole one.
+$(NEEDS): $(wildcard requirements/*.txt)
 	rm -rf $(VENV)
-	@if command -v uv >/dev/null; then \
-	    uv venv --python '>=3.10,<3.13' $(VENV) && \
-	    uv pip install --python $(PYTHON) -r requirements/dev.txt && \
-	    uv pip install --python $(PYTHON) --no-deps --no-build-isolation -e . ; \
-	else \
-	    python3 -m venv $(VENV) && \
-	    $(PYTHON) -m pip install --progress-bar off -r requirements/dev.txt && \
-	    $(PYTHON) -m pip install --no-deps --no-build-isolation -e . ; \
-	fi
+	$(if $(UV),uv venv --python '>=3.11$(COMMA)<3.13' $(VENV),python3 -m venv $(VENV))
+	$(if $(UV),uv pip install --python $(PYTHON),$(PYTHON) -m pip install --progress-bar off) \
+	    -r requirements/dev.txt
 	touch $@
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OUT) build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the localizer and, with autostart, drive it to active."""
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -15,8 +16,6 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
-
-from launch import LaunchContext, LaunchDescription
 
 PACKAGE = 'r2former_ros'
 ELSE = 'where empty, as in params_file'

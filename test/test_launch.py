@@ -41,18 +41,36 @@ def test_overrides_name_settings_that_exist():
     assert set(overrides) < ARGUMENTS
 
 
-def test_empty_arguments_override_nothing():
+@pytest.fixture
+def parameters():
+    """Return what the launch file gives the node, by name, for some arguments' values."""
     pytest.importorskip('launch_ros')
     from launch import LaunchContext
+    from launch_ros.utilities import evaluate_parameters
 
     spec = importlib.util.spec_from_file_location('localize_launch', LAUNCH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    context = LaunchContext()
-    given = dict.fromkeys(ARGUMENTS, '') | {
-        'map': 'site.r2map', 'params_file': '', 'autostart': 'false', 'image': '/camera'}
-    context.launch_configurations.update(given)
-    (node,) = module.start(context)
-    parameters = node._Node__parameters[-1]
-    flat = {''.join(part.text for part in key): value for key, value in parameters.items()}
-    assert set(flat) == {'map.path', 'use_sim_time'}
+
+    def given(**values):
+        context = LaunchContext()
+        defaults = dict.fromkeys(ARGUMENTS, '') | {'autostart': 'false', 'image': '/camera'}
+        context.launch_configurations.update(defaults | values)
+        (node,) = module.start(context)
+        return evaluate_parameters(context, node._Node__parameters[-1:])[0]
+
+    return given
+
+
+def test_empty_arguments_override_nothing(parameters):
+    assert parameters(map='site.r2map') == {'map.path': 'site.r2map'}
+
+
+@pytest.mark.parametrize('path', ['2026', 'lap #1.r2map', 'true', '[a]'])
+def test_the_map_path_is_taken_as_text(parameters, path):
+    assert parameters(map=path) == {'map.path': path}
+
+
+@pytest.mark.parametrize(('text', 'value'), [('true', True), ('True', True), ('false', False)])
+def test_simulated_time_is_a_switch(parameters, text, value):
+    assert parameters(use_sim_time=text) == {'use_sim_time': value}

@@ -36,6 +36,15 @@ def test_every_message_package_that_is_imported_is_a_dependency():
     assert ros <= depends
 
 
+def test_setup_runs_as_a_link_elsewhere(tmp_path):
+    """As colcon build --symlink-install runs it, with links to few files beside it."""
+    for name in ('setup.py', 'r2former_ros', 'package.xml'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [sys.executable, 'setup.py', '--version']
+    out = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert out.stdout.split()[-1] == __version__
+
+
 @pytest.fixture(scope='module')
 def prefix(tmp_path_factory):
     """Install the project, without its needs, into a folder of its own."""

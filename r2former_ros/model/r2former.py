@@ -9,6 +9,7 @@ import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ class R2Former(nn.Module):
         self.origin = origin or Origin()
         self.precision = torch.float32
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
-        self.encoder = make_encoder(spec)
+        self.encoder: Any = make_encoder(spec)
         self.reranker = Reranker()
 
     @property

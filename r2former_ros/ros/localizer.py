@@ -9,6 +9,7 @@ keeps the newest message and returns; one worker thread does the rest.
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import traceback
@@ -255,6 +256,8 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        # ros2 launch and a terminal both send an interrupt: the second must not cut this short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         node._stop()
         node._release()
         node.destroy_node()
