@@ -5,9 +5,15 @@ import pytest
 import torch
 
 from r2former_ros.model import ImageFeatures
-from r2former_ros.model.reranker import Reranker
+from r2former_ros.model.reranker import Reranker, correlate
 from r2former_ros.model.stem import DIRECTIONS, GradientStem, derivatives_of_gaussian
-from r2former_ros.training.pairs import PairRecipe, PairTrainer, ViewFeatures, start_reranker
+from r2former_ros.training.pairs import (
+    PairRecipe,
+    PairTrainer,
+    ViewFeatures,
+    calibrate_head,
+    start_reranker,
+)
 from r2former_ros.training.start import discriminants
 from r2former_ros.training.views import ImagePool
 
@@ -78,3 +84,35 @@ def test_the_reranker_learns_pairs_and_repeats_itself(features):
         runs.append([trainer.step(number) for number in range(30)])
     assert runs[0] == runs[1]
     assert sum(runs[0][-5:]) < 0.5 * sum(runs[0][:5])
+
+
+def test_the_reranker_starts_as_the_mean_best_correlation(features):
+    torch.manual_seed(0)
+    reranker = Reranker()
+    start_reranker(reranker)
+    view = features.views[0]
+    rng = torch.Generator().manual_seed(1)
+    noises = torch.linspace(0, 3, 8)
+    noisy = [view.descriptors[:1] + noise * torch.randn(1, 12, 16, generator=rng)
+             for noise in noises]
+    others = ImageFeatures(view.descriptor[:1].expand(8, -1), view.xy[:1].expand(8, -1, -1),
+                           view.attention[:1].expand(8, -1), torch.cat(noisy))
+    with torch.no_grad():
+        logits = reranker(view[0], others)
+        best = correlate(view[0], others)[:, :, 0, 6].mean(dim=1)
+    scores = logits[:, 1] - logits[:, 0]
+    assert torch.corrcoef(torch.stack([scores, best]))[0, 1] > 0.97
+
+
+def test_calibration_makes_probabilities_fit():
+    reranker = Reranker()
+    with torch.no_grad():
+        reranker.head.weight.copy_(torch.tensor([[-0.5], [0.5]]).expand(2, 32))
+        reranker.head.bias.zero_()
+    inputs = torch.randn(4000, 32, generator=torch.Generator().manual_seed(0))
+    logits = reranker.head(inputs).detach()
+    wanted = ((logits[:, 1] - logits[:, 0]) * 0.3 + 1.0).sigmoid()
+    labels = (torch.rand(4000, generator=torch.Generator().manual_seed(1)) < wanted).long()
+    calibrate_head(reranker, logits, labels)
+    fitted = reranker.head(inputs).detach().softmax(dim=1)[:, 1]
+    assert (fitted - wanted).abs().max() < 0.06

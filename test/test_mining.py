@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from r2former_ros.errors import DatasetError
 from r2former_ros.training.mining import hardest_negatives, nearest_positive, partial_negatives
 
 ANGLES = torch.deg2rad(torch.tensor([0.0, 10.0, 20.0, 60.0, 180.0]))
@@ -21,7 +22,7 @@ def test_hardest_negatives_are_similar_and_elsewhere():
 
 
 def test_too_few_other_places_are_refused():
-    with pytest.raises(ValueError, match='fewer than 2 other places'):
+    with pytest.raises(DatasetError, match='fewer than 2 other places'):
         hardest_negatives(QUERY, DATABASE, [np.array([0, 1, 2, 3])], 2)
 
 

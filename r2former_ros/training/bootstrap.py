@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How the bundled weights come about: from images without labels, on a CPU, in about an hour.
+How the bundled weights come about: from images without labels, on a CPU.
 
 The encoder is set, not trained: regions and whitening (``start``), then the local head by
-discriminants of matched patches. Only the reranker is trained by gradient, on cached features.
-Finished parts are kept in the output folder and not made again.
+discriminants of matched patches. The reranker is set and calibrated; ``pairs.steps`` above zero
+trains it by gradient on cached features. Finished parts are kept in the output folder and not made
+again.
 """
 
 from __future__ import annotations
@@ -25,13 +26,23 @@ from ..model import PRESETS, R2Former, save_weights
 from ..model.checkpoint import untrained_model
 from ..model.encoder import VitEncoder
 from ..model.r2former import Origin
+from ..model.reranker import Reranker
 from .augment import AugmentConfig
-from .pairs import STRONG, PairRecipe, PairTrainer, encode_views, start_reranker
+from .pairs import (
+    STRONG,
+    PairRecipe,
+    PairTrainer,
+    ViewFeatures,
+    calibrate_head,
+    encode_views,
+    start_reranker,
+)
 from .start import fit_local_head, start_as_gradient_descriptor
 from .views import ImagePool, PairLoader, load_pool, patch_matches
 
 CACHE_SIZE_PX = (240, 320)
 SAVE_EVERY_STEPS = 200
+CALIBRATION_BATCHES = 25
 MILD = AugmentConfig(
     zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
     coarse=0.15, occlusion=0.1, noise=0.1,
@@ -64,12 +75,16 @@ def bootstrap(
     pool = load_pool(folders, out / 'pool.npy', CACHE_SIZE_PX)
     torch.manual_seed(config.seed)
     model = untrained_model(PRESETS['tiny']).eval()
+    encoder = model.encoder
+    assert isinstance(encoder, VitEncoder)  # what the preset says
     if (out / ENCODER).exists():
-        model.encoder.load_state_dict(torch.load(out / ENCODER, weights_only=True))
+        encoder.load_state_dict(torch.load(out / ENCODER, weights_only=True))
     else:
-        _set_encoder(model.encoder, pool, config)
-        _write(model.encoder.state_dict(), out / ENCODER)
-    _train_reranker(model, pool, config, out, report)
+        _set_encoder(encoder, pool, config)
+        _write(encoder.state_dict(), out / ENCODER)
+    rows = _whole_clips(pool, config.pair_images, config.seed)
+    features = encode_views(encoder, pool, rows, normalise, seed=config.seed)
+    _train_reranker(model.reranker, features, config, out, report)
     model.origin = Origin('r2former_ros bootstrap on unlabelled images', True, True)
     save_weights(model, out / WEIGHTS, config=asdict(config), half=True)
     return model
@@ -100,25 +115,26 @@ def _patch_pairs(
 
 
 def _train_reranker(
-    model: R2Former, pool: ImagePool, config: BootstrapConfig, out: Path, report: Report | None
+    reranker: Reranker, features: ViewFeatures, config: BootstrapConfig, out: Path,
+    report: Report | None,
 ) -> None:
-    """Train, or go on training; images are taken clip by clip, so that neighbours are there."""
-    rows = _whole_clips(pool, config.pair_images, config.seed)
-    features = encode_views(model.encoder, pool, rows, normalise, seed=config.seed)
-    start_reranker(model.reranker)
-    trainer = PairTrainer(model.reranker, features, config.pairs)
+    """Set, calibrate and train; or go on where an earlier call ended."""
+    trainer = PairTrainer(reranker, features, config.pairs)
     first = 0
     if (out / RERANKER).exists():
         saved = torch.load(out / RERANKER, weights_only=True)
-        model.reranker.load_state_dict(saved['reranker'])
+        reranker.load_state_dict(saved['reranker'])
         trainer.optimizer.load_state_dict(saved['optimizer'])
         first = saved['step']
+    else:
+        start_reranker(reranker)
+        calibrate_head(reranker, *trainer.labelled_logits(CALIBRATION_BATCHES))
     for step in range(first, config.pairs.steps):
         loss = trainer.step(step)
         if report:
             report(step + 1, loss)
         if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == config.pairs.steps:
-            _write({'reranker': model.reranker.state_dict(), 'step': step + 1,
+            _write({'reranker': reranker.state_dict(), 'step': step + 1,
                     'optimizer': trainer.optimizer.state_dict()}, out / RERANKER)
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import DatasetError
+
 Rows = NDArray[np.int64]
 
 
@@ -36,15 +38,15 @@ def hardest_negatives(
     Return the rows (Q, count) of the database most similar to each query at another place.
 
     :param same_place: for each query, rows that must not count as another place.
-    :raises ValueError: if a query has fewer than ``count`` other places.
+    :raises DatasetError: if a query has fewer than ``count`` other places.
     """
     similarity = queries @ database.T
     for row, near in enumerate(same_place):
         similarity[row, torch.from_numpy(near)] = -torch.inf
-    best = similarity.topk(count, dim=1)
-    if bool(torch.isinf(best.values).any()):
-        raise ValueError(f'a query has fewer than {count} other places in the database')
-    return best.indices
+    enough = torch.isfinite(similarity).sum(dim=1) >= count
+    if not bool(enough.all()):
+        raise DatasetError(f'a query has fewer than {count} other places in the database')
+    return similarity.topk(count, dim=1).indices
 
 
 def partial_negatives(

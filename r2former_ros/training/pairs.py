@@ -223,6 +223,14 @@ class PairTrainer:
         labels[:count] = 1
         return joined([query] * len(candidates)), joined(candidates), labels
 
+    @torch.no_grad()
+    def labelled_logits(self, batches: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (N, 2) and labels (N,) of that many batches."""
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        drawn = [self.draw(generator) for _ in range(batches)]
+        logits = torch.cat([self.reranker(query, others) for query, others, _ in drawn])
+        return logits, torch.cat([labels for _, _, labels in drawn])
+
     def _pick(
         self, side: int, rows: torch.Tensor, generator: torch.Generator
     ) -> ImageFeatures:
