@@ -23,7 +23,7 @@ from .records import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MIN_SIDE_PX = 16
+MIN_SIDE_PX = 8
 """Pictures with a smaller side show nothing that could be recognised, and are refused."""
 
 
@@ -41,7 +41,7 @@ def preprocess(
     image: Image, spec: InputSpec, device: torch.device | str = 'cpu'
 ) -> torch.Tensor:
     """
-    Make the model's input from one picture, uint8 (H, W, 3) RGB of any size from 16 px.
+    Make the model's input from one picture, uint8 (H, W, 3) RGB of any size from 8 px.
 
     :returns: float32 (1, 3, spec.height, spec.width) on the device.
     :raises ImageError: if the array is no such picture.
@@ -70,7 +70,7 @@ def check_image(image: Image) -> None:
     """
     Refuse what is not a picture.
 
-    :raises ImageError: naming shape and dtype, if it is not uint8 (H >= 16, W >= 16, 3).
+    :raises ImageError: naming shape and dtype, if it is not uint8 (H >= 8, W >= 8, 3).
     """
     shape, dtype = tuple(image.shape), image.dtype
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:

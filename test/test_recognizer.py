@@ -94,7 +94,7 @@ def test_an_empty_map_gives_no_hypothesis(tmp_path):
 
 def test_a_bad_image_is_refused_and_the_next_one_works(recognizer):
     for bad in (np.zeros((0, 0, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)):
-        with pytest.raises(ImageError, match='at least 16x16 needed'):
+        with pytest.raises(ImageError, match='at least 8x8 needed'):
             recognizer.recognize(Frame(0, bad))
     with pytest.raises(ImageError, match='expected uint8 .height, width, 3. RGB'):
         recognizer.recognize(Frame(0, np.zeros((48, 64), np.uint8)))
