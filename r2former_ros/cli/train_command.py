@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DatasetError
+from ..errors import ConfigError, DatasetError
 from .common import add_common, config_from, progress_bar, say_what_runs
 
 if TYPE_CHECKING:
@@ -51,9 +51,13 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from ..recognizer import load_configured
-    from ..training.engine import FINAL, Trainer
 
     config = config_from(arguments)
+    try:
+        from ..training.engine import FINAL, Trainer
+    except ImportError as error:
+        raise ConfigError(f'train needs lightning-fabric, see requirements/train.txt '
+                          f'({error})') from error
     if arguments.stage == 'bootstrap':
         _bootstrap(arguments)
         return
