@@ -48,7 +48,7 @@ def info(arguments: argparse.Namespace) -> None:
         'parameters': f'{count:,}',
         'fingerprint': model.fingerprint,
         'origin': origin.text,
-        'reranker': 'trained' if origin.reranker_trained else 'untrained',
+        'reranker': 'can be used' if origin.reranker_trained else 'untrained',
     }
     for name, value in rows.items():
         print(f'{name:15s} {value}')

@@ -31,7 +31,12 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Where weights come from, in one line, and which parts of the network they train."""
+    """
+    Where weights come from, in one line, and which parts of the network can be used.
+
+    ``trained``: the encoder was fitted to data, by gradient descent or in closed form; what it
+    says means something. ``reranker_trained``: so was the reranker.
+    """
 
     text: str = UNTRAINED
     trained: bool = False
