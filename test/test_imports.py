@@ -15,7 +15,7 @@ LEVELS = (
     {'errors', 'records', ''},
     {'config', 'geometry', 'encodings', 'local_codec', 'newest'},
     {'images', 'town', 'trajectories'},
-    {'model', 'place_map', 'place_index', 'decision', 'bags'},
+    {'model', 'place_map', 'place_index', 'decision', 'bags', 'verification'},
     {'recognizer'},
     {'mapping'},
     {'frame_sources', 'datasets'},
