@@ -27,6 +27,7 @@ ONLY_IN = {
     'faiss': {'place_index'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'sqlite3': {'place_map'},
+    'numba': {'model'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation'},
 }

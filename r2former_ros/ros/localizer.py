@@ -87,6 +87,7 @@ class Localizer(LifecycleNode):
         if not self.config.map.path:
             raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
         self.recognizer = Recognizer.open(self.config.map.path, self.config)
+        self.recognizer.warm_up()
         model = self.recognizer.model
         self.get_logger().info(
             f'map {self.config.map.path} with {len(self.recognizer.index)} places; '
