@@ -65,8 +65,13 @@ class ModelConfig:
         choices=('float32', 'bfloat16', 'float16'),
     )
     backend: str = option(
-        'auto', 'What scores pairs: torch is the reference, numba the same in kernels compiled '
-        'for this CPU; auto takes numba where it can run', choices=('auto', 'torch', 'numba'),
+        'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
+        'kernels compiled for this CPU; onnx runs the files in onnx_folder; auto takes numba '
+        'where it can run', choices=('auto', 'torch', 'numba', 'onnx'),
+    )
+    onnx_folder: str = option('', 'Where r2former weights export wrote the ONNX files')
+    onnx_providers: str = option(
+        'CPUExecutionProvider', 'Of onnxruntime, comma-separated, the preferred first'
     )
     image_height: int = option(
         0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,

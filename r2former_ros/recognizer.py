@@ -145,6 +145,8 @@ def load_configured(config: Config) -> R2Former:
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
+    if settings.backend == 'onnx':
+        return model.with_onnx(settings.onnx_folder, settings.onnx_providers.split(','))
     return model.with_precision(settings.precision).with_backend(settings.backend)
 
 
