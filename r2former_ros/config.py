@@ -182,6 +182,14 @@ class NodeConfig:
         'raw', 'Subscribe to image (raw) or image/compressed (compressed)',
         choices=('raw', 'compressed'),
     )
+    image_reliability: str = option(
+        'reliable', 'Quality of the image subscription; reliable falls back where the publisher '
+        'offers best effort only', choices=('reliable', 'best_effort'),
+    )
+    image_depth: int = option(
+        5, 'Images that may wait in the subscription; only the newest is ever worked on',
+        minimum=1, maximum=1000,
+    )
     hypotheses: int = option(10, 'Hypotheses published per image', minimum=1, maximum=10_000)
     no_image_warning_s: float = option(
         5.0, 'Silence on the image topic after which a warning names it', unit='s', minimum=0.1

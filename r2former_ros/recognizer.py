@@ -21,7 +21,7 @@ from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
-from .records import Candidate, Frame, Hypothesis, Recognition
+from .records import Candidate, Frame, Hypothesis, Pose, Recognition
 
 
 class Recognizer:
@@ -47,9 +47,11 @@ class Recognizer:
         place_map.preload(self.config.map.preload_mb)
 
     @classmethod
-    def open(cls, map_path: str | Path, config: Config | None = None) -> Recognizer:
+    def open(
+        cls, map_path: str | Path, config: Config | None = None, model: R2Former | None = None
+    ) -> Recognizer:
         """
-        Load the configured weights and a map.
+        Load the configured weights, if no model is given, and a map.
 
         :raises WeightsError: if the weights cannot be loaded.
         :raises MapError: if the map cannot be read or was built with other weights.
@@ -57,7 +59,7 @@ class Recognizer:
         config = config or Config()
         place_map = PlaceMap.open(map_path)
         try:
-            return cls(load_configured(config), place_map, config)
+            return cls(model or load_configured(config), place_map, config)
         except BaseException:
             place_map.close()
             raise
@@ -68,12 +70,19 @@ class Recognizer:
         features = self.model.encode(torch.zeros(1, 3, height, width))
         self.model.score(features, features)
 
-    def recognize(self, frame: Frame) -> Recognition:
+    def recognize(self, frame: Frame, odom_T_camera: Pose | None = None) -> Recognition:
         """
         Say which places of the map an image shows, and whether that is sure.
 
+        :param odom_T_camera: where odometry says the camera is, in a frame that may drift.
         :raises ImageError: if the frame holds no usable picture.
         """
+        return self.recognize_and_encode(frame, odom_T_camera)[0]
+
+    def recognize_and_encode(
+        self, frame: Frame, odom_T_camera: Pose | None = None
+    ) -> tuple[Recognition, ImageFeatures]:
+        """Recognise, and return the features too, for who has a use for them of his own."""
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
             query = self.encode(frame)
@@ -82,9 +91,10 @@ class Recognizer:
         with _timed(latency_ms, 'rerank'):
             hypotheses = self.rerank(query, candidates)
         state = self.filter.decide(hypotheses[0] if hypotheses else None)
-        return Recognition(
+        recognition = Recognition(
             frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
         )
+        return recognition, query
 
     def encode(self, frame: Frame) -> ImageFeatures:
         """Compute global descriptor and local features of the image (paper section 3.1)."""
