@@ -86,7 +86,9 @@ class Localizer(LifecycleNode):
         self.config = read_config(self)
         if not self.config.map.path:
             raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
-        self.recognizer = Recognizer.open(self.config.map.path, self.config)
+        self.recognizer = Recognizer.open(
+            self.config.map.path, self.config, self.get_logger().info
+        )
         model = self.recognizer.model
         self.get_logger().info(
             f'map {self.config.map.path} with {len(self.recognizer.index)} places; '
