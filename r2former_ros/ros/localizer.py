@@ -89,6 +89,7 @@ class Localizer(LifecycleNode):
         self.recognizer = Recognizer.open(
             self.config.map.path, self.config, self.get_logger().info
         )
+        self.recognizer.warm_up()
         model = self.recognizer.model
         self.get_logger().info(
             f'map {self.config.map.path} with {len(self.recognizer.index)} places; '
