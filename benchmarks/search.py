@@ -21,6 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from r2former_ros.process import prepare_process
+
+prepare_process()  # before OpenMP starts: as the node and the command line do
+
 import numpy as np
 
 from r2former_ros.config import RetrievalConfig
