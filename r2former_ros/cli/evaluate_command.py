@@ -1,73 +1,136 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former evaluate``: figures of retrieval and reranking on a dataset."""
+"""``r2former evaluate``: how well places are recognised, on a dataset or in a bag."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
+import shlex
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import DatasetError
+from ..errors import ConfigError
 from .common import add_common, config_from, progress, say_what_runs
+from .evaluate_source import (
+    add_source,
+    check_source,
+    opened_trial,
+    source_config,
+    with_cache,
+)
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..evaluation.outcomes import Outcome
+    from ..evaluation.trial import Trial
+    from ..model import R2Former
 
 
 def add_parser(commands: Any) -> None:
     """Register the subcommand."""
     parser = commands.add_parser(
-        'evaluate', help='figures of retrieval and reranking on a dataset',
-        description='Build a map of the database images, recognise the query images on it, and '
-                    'print recall, AUC-PR and recall at 100 %% precision.',
+        'evaluate', help='figures and pictures of how well places are recognised',
+        description='Put the queries of a dataset, or the images of a bag, to a map, and print '
+                    'recall, AUC-PR, recall at full precision, false accepts and latency.',
     )
-    parser.add_argument('--dataset', metavar='GT.json|DIR', required=True,
-                        help='ground_truth.json, or a folder in the layout of VG or MSLS')
-    parser.add_argument('--split', default='test', help='of a VG dataset (default: test)')
+    add_source(parser)
     parser.add_argument('--json', metavar='FILE', help='write all figures to a file')
+    parser.add_argument('--live', action='store_true',
+                        help='play the bag to the real node instead, in a process of its own')
+    parser.add_argument('--rate', type=float, default=1.0,
+                        help='speed of the replay with --live (default: 1)')
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Evaluate and print a table."""
-    from ..config import with_values
-    from ..datasets import read_places
+    """Evaluate, print a table and write what was asked for."""
     from ..recognizer import load_configured
 
-    config = with_values(config_from(arguments), {'map.thumbnail_width': 0})
-    places = read_places(arguments.dataset, arguments.split)
-    if not places.queries or not places.database:
-        raise DatasetError(f'{arguments.dataset}: has no queries, or no database')
-    model = load_configured(config)
+    config = source_config(arguments, config_from(arguments))
+    check_source(arguments)
+    check_live(arguments)
+    model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
-    result = _evaluate(model, places, config)
-    _print(result)
+    with opened_trial(arguments, model, config) as trial:
+        result = evaluate(arguments, trial, model, config)
+    print_result(result)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(result, indent=2) + '\n')
+        from ..evaluation.result import write_result
+
+        write_result(Path(arguments.json), result)
 
 
-def _evaluate(model: Any, places: Any, config: Any) -> dict[str, Any]:
-    from ..evaluation.dataset import database_frames, measure, recognise_all
-    from ..mapping import build_map
+def evaluate(
+    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
+) -> dict[str, Any]:
+    """Ask every query, offline or through the node, and measure the answers."""
+    from ..evaluation.result import result_of
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'database.r2map'
-        with progress(database_frames(places), 'database', len(places.database)) as frames:
-            build_map(model, path, frames, config)
-        with progress(places.queries, 'queries', len(places.queries)) as queries:
-            recognitions = list(recognise_all(model, path, queries, config))
-    return measure(recognitions, places, model, config)
+    command = 'r2former ' + shlex.join(sys.argv[1:])
+    if arguments.live:
+        from .evaluate_live import live_outcomes
+
+        outcomes, live = live_outcomes(arguments, trial, config)
+        return {**result_of(trial, outcomes, model, config, command), **live}
+    outcomes = ask(trial, model, config, cached=bool(arguments.cache))
+    return result_of(trial, outcomes, model, config, command)
 
 
-def _print(result: dict[str, Any]) -> None:
-    print(f'{result["queries"]} queries, {result["database"]} database images; '
-          f'{result["protocol"]}')
-    print(f'{"":14s}{"retrieval":>12s}{"reranked":>12s}')
-    for name in result['retrieval']:
-        figures = [result[stage][name] for stage in ('retrieval', 'rerank')]
-        print(f'{name:14s}' + ''.join(f'{figure:12.3f}' for figure in figures))
-    stages = ', '.join(f'{stage} {ms:.1f}' for stage, ms in result['latency_ms'].items())
-    print(f'median latency [ms]: {stages}')
+def ask(trial: Trial, model: R2Former, config: Config, *, cached: bool) -> list[Outcome]:
+    """Ask every query."""
+    from ..evaluation.trial import run_trial
+
+    try:
+        return run_trial(
+            trial, model, config, make_methods=lambda _: (), shown=progress
+        )
+    except KeyboardInterrupt:
+        remedy = 'the same command goes on from here' if cached else 'with --cache it could go on'
+        print(f'stopped: {remedy}', file=sys.stderr)
+        raise
+
+
+def check_live(arguments: argparse.Namespace) -> None:
+    """
+    Refuse what the live node cannot do.
+
+    :raises ConfigError: naming the option.
+    """
+    if not arguments.live:
+        return
+    if not arguments.map:
+        raise ConfigError('--live needs --bag and --map')
+    if arguments.negatives:
+        raise ConfigError('--negatives does not go with --live; evaluate them without it')
+    if not arguments.rate > 0:
+        raise ConfigError(f'--rate {arguments.rate:g}: must be above 0')
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print what was asked, the table, and what is known beside it."""
+    from ..evaluation.figures import number, table_rows
+
+    print(f'{result["source"]}: {result["queries"]} queries, {result["database"]} database '
+          f'images; {result["protocol"]}')
+    print(f'without a right place: {result["outside"]} queries, {result["negatives"]} of them '
+          f'given as negatives; left out: {result["left_out"]} images')
+    head, *rows = table_rows(result)
+    for row in [['', *head[1:]], *rows]:
+        print(f'{row[0]:20s}' + ''.join(f'{cell:>12s}' for cell in row[1:]))
+    decision = ', '.join(f'{name} {number(value, 2)}'
+                         for name, value in result['decision'].items() if value is not None)
+    print(f'reranked score as decision: {decision}')
+    for name in ('states', 'live'):
+        if result.get(name):
+            print(f'{name}: ' + ', '.join(f'{key} {n}' for key, n in result[name].items()))
+    stages = ', '.join(
+        f'{stage} {number(ms, 1)} ({number(result["latency_p95_ms"].get(stage), 1)})'
+        for stage, ms in result['latency_ms'].items()
+    )
+    print(f'latency, median (p95) [ms]: {stages}')
+    print(f'memory, peak: {result["memory_mb"]:.0f} MiB; map: '
+          f'{result["map_bytes_per_place"] / 1024:.1f} KiB a place')
     if not result['weights']['trained']:
         print('untrained weights: these figures mean nothing')
