@@ -23,8 +23,10 @@ from .evaluate_source import (
 if TYPE_CHECKING:
     from ..config import Config
     from ..evaluation.outcomes import Outcome
+    from ..evaluation.runner import Method
     from ..evaluation.trial import Trial
     from ..model import R2Former
+    from ..place_map import PlaceMap
 
 
 def add_parser(commands: Any) -> None:
@@ -35,6 +37,9 @@ def add_parser(commands: Any) -> None:
                     'recall, AUC-PR, recall at full precision, false accepts and latency.',
     )
     add_source(parser)
+    parser.add_argument('--methods', default='retrieval,rerank', metavar='NAME,...',
+                        help='what to compare: retrieval and rerank (always run), ransac on the '
+                             'same features and candidates, hog, sad, vlad on the images')
     parser.add_argument('--json', metavar='FILE', help='write all figures to a file')
     parser.add_argument('--live', action='store_true',
                         help='play the bag to the real node instead, in a process of its own')
@@ -46,11 +51,13 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print a table and write what was asked for."""
+    from ..evaluation.methods import parse_methods
     from ..recognizer import load_configured
 
     config = source_config(arguments, config_from(arguments))
     check_source(arguments)
     check_live(arguments)
+    parse_methods(arguments.methods)
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
     with opened_trial(arguments, model, config) as trial:
@@ -74,20 +81,27 @@ def evaluate(
 
         outcomes, live = live_outcomes(arguments, trial, config)
         return {**result_of(trial, outcomes, model, config, command), **live}
-    outcomes = ask(trial, model, config, cached=bool(arguments.cache))
+    outcomes = ask(arguments, trial, model, config)
     return result_of(trial, outcomes, model, config, command)
 
 
-def ask(trial: Trial, model: R2Former, config: Config, *, cached: bool) -> list[Outcome]:
-    """Ask every query."""
+def ask(
+    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
+) -> list[Outcome]:
+    """Ask every query, by every method."""
+    from ..evaluation.methods import make_methods, parse_methods
     from ..evaluation.trial import run_trial
 
+    names = parse_methods(arguments.methods)
+
+    def prepare(place_map: PlaceMap) -> list[Method]:
+        return make_methods(names, place_map, model, config)
+
     try:
-        return run_trial(
-            trial, model, config, make_methods=lambda _: (), shown=progress
-        )
+        return run_trial(trial, model, config, make_methods=prepare, shown=progress)
     except KeyboardInterrupt:
-        remedy = 'the same command goes on from here' if cached else 'with --cache it could go on'
+        remedy = ('the same command goes on from here' if arguments.cache
+                  else 'with --cache it could go on')
         print(f'stopped: {remedy}', file=sys.stderr)
         raise
 
@@ -102,6 +116,8 @@ def check_live(arguments: argparse.Namespace) -> None:
         return
     if not arguments.map:
         raise ConfigError('--live needs --bag and --map')
+    if set(arguments.methods.split(',')) - {'retrieval', 'rerank'}:
+        raise ConfigError('--live knows retrieval and rerank only; leave --methods out')
     if arguments.negatives:
         raise ConfigError('--negatives does not go with --live; evaluate them without it')
     if not arguments.rate > 0:
