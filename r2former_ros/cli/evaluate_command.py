@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from . import evaluate_compare
 from .common import add_common, config_from, progress, say_what_runs
 from .evaluate_source import (
     add_source,
@@ -47,6 +48,8 @@ def add_parser(commands: Any) -> None:
                         help='speed of the replay with --live (default: 1)')
     add_common(parser)
     parser.set_defaults(run=run)
+    actions = parser.add_subparsers(metavar='ACTION')
+    evaluate_compare.add_parser(actions)
 
 
 def run(arguments: argparse.Namespace) -> None:

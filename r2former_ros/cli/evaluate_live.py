@@ -63,14 +63,16 @@ def _judged(arguments: argparse.Namespace, trial: Trial, run: LiveRun) -> list[O
     """Judge by the same poses and rule as offline; both rankings come from the hypotheses."""
     from ..evaluation.measures import judge
     from ..evaluation.outcomes import RERANK, RETRIEVAL, Outcome, Query, Ranking
-    from ..frame_sources import POSE_TOLERANCE_NS
+    from ..frame_sources import POSE_TOLERANCE_NS, frame_name
 
-    trajectory = bag_images(arguments).trajectory
+    images = bag_images(arguments)
     said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
-    answers = judge(said, trajectory, trial.places(), protocol_of(arguments), POSE_TOLERANCE_NS)
+    protocol = protocol_of(arguments)
+    answers = judge(said, images.trajectory, trial.places(), protocol, POSE_TOLERANCE_NS)
     outcomes = []
     for answer in answers:
-        query = Query(f'stamp {answer.stamp_ns}', answer.stamp_ns, answer.truth, answer.positives)
+        name = frame_name(images.path, images.topic, answer.stamp_ns)
+        query = Query(name, answer.stamp_ns, answer.truth, answer.positives)
         best = answer.hypotheses[0].score if answer.hypotheses else -math.inf
         similarity = max((one.similarity for one in answer.hypotheses), default=-math.inf)
         outcomes.append(Outcome(query, {
