@@ -41,6 +41,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('--methods', default='retrieval,rerank', metavar='NAME,...',
                         help='what to compare: retrieval and rerank (always run), ransac on the '
                              'same features and candidates, hog, sad, vlad on the images')
+    parser.add_argument('--out', metavar='DIR',
+                        help='write report.html, report.json, CSV and trajectories there')
     parser.add_argument('--json', metavar='FILE', help='write all figures to a file')
     parser.add_argument('--live', action='store_true',
                         help='play the bag to the real node instead, in a process of its own')
@@ -55,6 +57,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print a table and write what was asked for."""
     from ..evaluation.methods import parse_methods
+    from ..evaluation.result import result_of, write_result
     from ..recognizer import load_configured
 
     config = source_config(arguments, config_from(arguments))
@@ -63,29 +66,26 @@ def run(arguments: argparse.Namespace) -> None:
     parse_methods(arguments.methods)
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
+    out = _made(arguments.out)
     with opened_trial(arguments, model, config) as trial:
-        result = evaluate(arguments, trial, model, config)
-    print_result(result)
-    if arguments.json:
-        from ..evaluation.result import write_result
+        outcomes, live = answers(arguments, trial, model, config)
+        result = {**result_of(trial, outcomes, model, config, _command()), **live}
+        print_result(result)
+        if arguments.json:
+            write_result(Path(arguments.json), result)
+        if out:
+            write_report(out, trial, outcomes, result, model, config)
 
-        write_result(Path(arguments.json), result)
 
-
-def evaluate(
+def answers(
     arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
-) -> dict[str, Any]:
-    """Ask every query, offline or through the node, and measure the answers."""
-    from ..evaluation.result import result_of
+) -> tuple[list[Outcome], dict[str, Any]]:
+    """Ask every query, offline or through the node, which has more to tell."""
+    if not arguments.live:
+        return ask(arguments, trial, model, config), {}
+    from .evaluate_live import live_outcomes
 
-    command = 'r2former ' + shlex.join(sys.argv[1:])
-    if arguments.live:
-        from .evaluate_live import live_outcomes
-
-        outcomes, live = live_outcomes(arguments, trial, config)
-        return {**result_of(trial, outcomes, model, config, command), **live}
-    outcomes = ask(arguments, trial, model, config)
-    return result_of(trial, outcomes, model, config, command)
+    return live_outcomes(arguments, trial, config)
 
 
 def ask(
@@ -127,6 +127,28 @@ def check_live(arguments: argparse.Namespace) -> None:
         raise ConfigError(f'--rate {arguments.rate:g}: must be above 0')
 
 
+def write_report(
+    out: Path, trial: Trial, outcomes: list[Outcome], result: dict[str, Any],
+    model: R2Former, config: Config,
+) -> None:
+    """Write the page, the figures, and the formats that others read."""
+    from ..evaluation import exports
+    from ..evaluation.result import write_result
+    from ..evaluation.trial_report import trial_report
+
+    places = trial.places()
+    write_result(out / 'report.json', result)
+    exports.write_tables(out, result)
+    exports.write_predictions(out / 'preds', outcomes, places)
+    if trial.in_order:
+        exports.write_trajectories(out, outcomes, places, config.decision.min_score)
+    else:
+        exports.write_msls(out / 'msls_predictions.csv', outcomes, places)
+    page = trial_report(trial, outcomes, result, model, config)
+    (out / 'report.html').write_text(page, encoding='utf-8')
+    print(f'report: {out / "report.html"}')
+
+
 def print_result(result: dict[str, Any]) -> None:
     """Print what was asked, the table, and what is known beside it."""
     from ..evaluation.figures import number, table_rows
@@ -153,3 +175,23 @@ def print_result(result: dict[str, Any]) -> None:
           f'{result["map_bytes_per_place"] / 1024:.1f} KiB a place')
     if not result['weights']['trained']:
         print('untrained weights: these figures mean nothing')
+
+
+def _command() -> str:
+    """Return the command line as it was given."""
+    return 'r2former ' + shlex.join(sys.argv[1:])
+
+
+def _made(folder: str | None) -> Path | None:
+    """
+    Make the folder of a report before the work begins.
+
+    :raises ConfigError: if that cannot be.
+    """
+    if not folder:
+        return None
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'--out {folder}: cannot be made ({error.strerror})') from error
+    return Path(folder)
