@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from . import evaluate_compare
+from . import evaluate_ablate, evaluate_compare
 from .common import add_common, config_from, progress, say_what_runs
 from .evaluate_source import (
     add_source,
@@ -52,6 +52,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(metavar='ACTION')
     evaluate_compare.add_parser(actions)
+    evaluate_ablate.add_parser(actions)
 
 
 def run(arguments: argparse.Namespace) -> None:
