@@ -47,6 +47,10 @@ setup(
         'torch>=2.4',
         'tqdm>=4.60',
     ],
-    extras_require={'test': ['pytest'], 'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15']},
+    extras_require={
+        'slam': ['gtsam>=4.2'],
+        'test': ['pytest'],
+        'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15'],
+    },
     zip_safe=True,
 )

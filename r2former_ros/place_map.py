@@ -11,10 +11,11 @@ and a process killed at any instant loses at most the keyframe in flight.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -223,6 +224,26 @@ class PlaceMap:
         with _translated(self.path):
             row = self._connection.execute(query, (place_id,)).fetchone()
         return bytes(row[0]) if row else b''
+
+    def copy_to(self, path: str | Path) -> int:
+        """
+        Write all places to a single file, in place of what is there; return how many they are.
+
+        Keyframes may be added meanwhile, also from another thread: what was on disk at the start
+        is copied.
+
+        :raises MapError: if the file cannot be written.
+        """
+        path = Path(path)
+        if path.resolve() == self.path.resolve():
+            raise MapError(f'{path}: is the map itself; choose another name for the copy')
+        unfinished = path.with_name(f'{path.name}.part')
+        unfinished.unlink(missing_ok=True)
+        with _translated(path), closing(_connect(self.path, writable=False)) as connection:
+            connection.execute('VACUUM INTO ?', (str(unfinished),))
+        os.replace(unfinished, path)
+        with PlaceMap.open(path) as copy:
+            return len(copy)
 
     def problems(self) -> Iterator[str]:
         """Look through the whole file and yield one line for each thing that is wrong."""
