@@ -20,24 +20,17 @@ from .geometry import distance_m
 from .mapping import KeyframeRule, PosedFrame, keyframe_from
 from .model import ImageFeatures
 from .recognizer import Recognizer
-from .records import NOT_VERIFIED, Camera, Candidate, Hypothesis, Keyframe, Pose, View
+from .records import (
+    NOT_VERIFIED,
+    Camera,
+    Candidate,
+    Hypothesis,
+    Keyframe,
+    LoopClosure,
+    Pose,
+    View,
+)
 from .relative_view import relative_view
-
-
-@dataclass(frozen=True)
-class LoopClosure:
-    """
-    An accepted claim: the keyframe of ``stamp_ns`` was taken near the place of ``hypothesis``.
-
-    ``in_saved_map``: the place belongs to a map that was there before, and its pose is in that
-    map's frame; else to this drive, and its pose is the odometry of then. ``view`` is None where
-    the camera is not calibrated or too little matched.
-    """
-
-    stamp_ns: int
-    hypothesis: Hypothesis
-    in_saved_map: bool = False
-    view: View | None = None
 
 
 @dataclass(frozen=True)

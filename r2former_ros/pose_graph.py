@@ -72,11 +72,14 @@ class PoseGraph:
         if not self._nodes or self._is_far(odometry.map_T_camera):
             self._add_node(odometry)
 
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the last odometry, -1 before the first."""
+        return -1 if self._newest is None else self._newest.stamp_ns
+
     def covers(self, stamp_ns: int) -> bool:
         """Say whether odometry from before and after a stamp is there."""
-        if self._newest is None:
-            return False
-        return self._nodes[0].stamp_ns <= stamp_ns <= self._newest.stamp_ns
+        return bool(self._nodes) and self._nodes[0].stamp_ns <= stamp_ns <= self.newest_ns
 
     def add_loop(self, measurement: LoopMeasurement) -> bool:
         """

@@ -58,9 +58,11 @@ class Recognizer:
         place_map.preload(self.config.map.preload_mb)
 
     @classmethod
-    def open(cls, map_path: str | Path, config: Config | None = None) -> Recognizer:
+    def open(
+        cls, map_path: str | Path, config: Config | None = None, model: R2Former | None = None
+    ) -> Recognizer:
         """
-        Load the configured weights and a map.
+        Load the configured weights, if no model is given, and a map.
 
         :raises WeightsError: if the weights cannot be loaded.
         :raises MapError: if the map cannot be read or was built with other weights.
@@ -68,7 +70,7 @@ class Recognizer:
         config = config or Config()
         place_map = PlaceMap.open(map_path)
         try:
-            return cls(load_configured(config), place_map, config)
+            return cls(model or load_configured(config), place_map, config)
         except BaseException:
             place_map.close()
             raise
@@ -79,6 +81,10 @@ class Recognizer:
 
         :raises ImageError: if the frame holds no usable picture.
         """
+        return self.recognize_and_encode(frame)[0]
+
+    def recognize_and_encode(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
+        """Recognise, and return the features too, for who has a use for them of his own."""
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
             query = self.encode(frame)
@@ -89,9 +95,10 @@ class Recognizer:
         with _timed(latency_ms, 'verify'):
             hypotheses, best = self.verify(query, hypotheses)
         state = self.filter.decide(best)
-        return Recognition(
+        recognition = Recognition(
             frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
         )
+        return recognition, query
 
     def encode(self, frame: Frame) -> ImageFeatures:
         """Compute global descriptor and local features of the image (paper section 3.1)."""

@@ -34,10 +34,11 @@ from ..config import Config
 from ..decision import pose_covariance
 from ..errors import ConfigError, ImageError, R2FormerError
 from ..newest import NewestWorker
-from ..recognizer import Recognizer
+from ..recognizer import Recognizer, load_configured
 from ..records import Recognition, State
 from .conversions import frame_from, header_from, hypotheses_message, pose_message, stamp_ns_from
 from .diagnostics import Statistics, status_of
+from .loop_reporter import LoopReporter
 from .parameters import declare_parameters, read_config, refuse_changes
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -71,6 +72,7 @@ class Localizer(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_parameters)
         self.config = Config()
         self.recognizer: Recognizer | None = None
+        self.loops: LoopReporter | None = None
         self.worker: NewestWorker[Image | CompressedImage] | None = None
         self.statistics = Statistics(started_s=time.monotonic())
         self._subscription: Subscription | None = None
@@ -84,12 +86,17 @@ class Localizer(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load weights and map."""
         self.config = read_config(self)
-        if not self.config.map.path:
-            raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
-        self.recognizer = Recognizer.open(self.config.map.path, self.config)
+        try:
+            self._open()
+        except BaseException:
+            self._release()
+            raise
+        assert self.recognizer is not None
         model = self.recognizer.model
+        if self.loops is not None:
+            self.get_logger().info(f'this drive grows {self.loops.place_map.path}')
         self.get_logger().info(
-            f'map {self.config.map.path} with {len(self.recognizer.index)} places; '
+            f'map {self.config.map.path or "none"} with {len(self.recognizer.index)} places; '
             f'{model.origin.text}, {model.spec.preset}, on {model.device}'
         )
         if not model.origin.trained:
@@ -129,6 +136,21 @@ class Localizer(LifecycleNode):
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
+    def _open(self) -> None:
+        """Load the weights, open the saved map, and begin one for this drive."""
+        path = self.config.map.path
+        if not self.config.loop_closure.enabled:
+            if not path:
+                raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
+            self.recognizer = Recognizer.open(path, self.config)
+            return
+        model = load_configured(self.config)
+        self.loops = LoopReporter(self, model, self.config)
+        if path:
+            self.recognizer = Recognizer.open(path, self.config, model)
+        else:  # the new map stands in, as it is now: empty, so nothing is recognised on it
+            self.recognizer = Recognizer(model, self.loops.place_map, self.config)
+
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.statistics.last_image_s = time.monotonic()
         if self.worker is not None:
@@ -138,8 +160,12 @@ class Localizer(LifecycleNode):
         """Recognise one image, in the worker thread; False for one that is of no use."""
         assert self.recognizer is not None
         try:
-            recognition = self.recognizer.recognize(frame_from(message))
+            frame = frame_from(message)
+            recognition, query = self.recognizer.recognize_and_encode(frame)
             self._publish(recognition)
+            if self.loops is not None:
+                self.loops.take(
+                    frame, query, saved=self.recognizer, known=recognition.hypotheses)
         except ImageError as error:
             return self._bad(message, str(error))
         except Exception as error:
@@ -199,6 +225,7 @@ class Localizer(LifecycleNode):
         return {
             'map': self.config.map.path,
             'places': str(len(self.recognizer.index)),
+            **(self.loops.facts() if self.loops else {}),
             'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
             'device': str(model.device),
         }
@@ -240,6 +267,9 @@ class Localizer(LifecycleNode):
             self.worker = None
 
     def _release(self) -> None:
+        if self.loops is not None:
+            self.loops.close()
+            self.loops = None
         if self.recognizer is not None:
             self.recognizer.place_map.close()
             self.recognizer = None

@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Loop closure inside the localizer: odometry and frames in, loop closures and a map out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from nav_msgs.msg import Odometry
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, PointCloud2
+from std_srvs.srv import Trigger
+
+from ..config import Config
+from ..errors import MapError, R2FormerError
+from ..loop_closure import LoopCloser
+from ..mapping import PosedFrame, create_map
+from ..model import ImageFeatures, R2Former
+from ..place_map import SUFFIX, PlaceMap
+from ..recognizer import Recognizer
+from ..records import Frame, Hypothesis
+from ..relative_view import supports
+from ..trajectories import PoseBuffer
+from .conversions import camera_from, loop_message, stamped_pose_from
+
+
+class LoopReporter:
+    """Grow a map of this drive and publish ``~/loop_closures``."""
+
+    def __init__(self, node: LifecycleNode, model: R2Former, config: Config) -> None:
+        """
+        Begin a map.
+
+        :raises MapError: if it cannot be written.
+        """
+        self.config = config
+        self.place_map = begin_map(model, config)
+        self.closer = LoopCloser(Recognizer(model, self.place_map, config), config)
+        self._node = node
+        self._odometry = PoseBuffer()
+        self._odometry_frame = 'odom'
+        self._reported = 0
+        self._publisher = node.create_lifecycle_publisher(PointCloud2, '~/loop_closures', 10)
+        self._service = node.create_service(Trigger, '~/save_map', self._on_save)
+        self._subscriptions = [
+            node.create_subscription(Odometry, 'odom', self._on_odometry, 100),
+            node.create_subscription(CameraInfo, 'camera_info', self._on_camera, 1),
+        ]
+
+    def take(
+        self,
+        frame: Frame,
+        query: ImageFeatures,
+        *,
+        saved: Recognizer,
+        known: Sequence[Hypothesis],
+    ) -> None:
+        """Offer a frame to the loop closer and publish what it accepts, in the worker thread."""
+        pose = self._odometry.at(frame.stamp_ns)
+        if pose is None:
+            self._node.get_logger().warning(
+                f'no odometry at image stamp {frame.stamp_ns}: no keyframe and no loop closure; '
+                'is the odom topic right?', throttle_duration_sec=10.0)
+            return
+        posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}')
+        result = self.closer.offer(posed, query, saved=saved, known=known)
+        for loop in result.loops if result else ():
+            frame_id = self.config.map.frame_id if loop.in_saved_map else self._odometry_frame
+            self._publisher.publish(loop_message(loop, frame_id))
+            self._reported += 1
+
+    def facts(self) -> dict[str, str]:
+        """Return what diagnostics tell about the drive."""
+        return {
+            'grown_map': str(self.place_map.path),
+            'keyframes': str(len(self.closer.past.index)),
+            'loop_closures': str(self._reported),
+        }
+
+    def close(self) -> None:
+        """Close the map; one without a place is removed."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._node.destroy_service(self._service)
+        self._node.destroy_lifecycle_publisher(self._publisher)
+        empty = len(self.place_map) == 0
+        self.place_map.close()
+        if empty:
+            self.place_map.path.unlink(missing_ok=True)
+
+    def _on_odometry(self, message: Odometry) -> None:
+        self._odometry_frame = message.header.frame_id
+        try:
+            self._odometry.add(stamped_pose_from(message))
+        except ValueError as error:
+            self._node.get_logger().warning(
+                f'odometry skipped: {error}', throttle_duration_sec=10.0)
+
+    def _on_camera(self, message: CameraInfo) -> None:
+        camera = camera_from(message)
+        if camera is not None and not supports(camera):
+            self._node.get_logger().warning(
+                f'distortion model {camera.model!r} is not known: no relative rotation', once=True)
+            camera = None
+        self.closer.camera = camera
+
+    def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Copy the map, while the worker goes on adding to it."""
+        path = self.config.loop_closure.save_path
+        target = Path(path).expanduser() if path else self.place_map.path.with_name(
+            f'{self.place_map.path.stem}_saved{SUFFIX}')
+        try:
+            count = self.place_map.copy_to(target)
+        except R2FormerError as error:
+            response.success, response.message = False, str(error)
+        else:
+            response.success, response.message = True, f'{count} places in {target}'
+        self._node.get_logger().info(f'save_map: {response.message}')
+        return response
+
+
+def begin_map(model: R2Former, config: Config) -> PlaceMap:
+    """
+    Make the map of a drive, named by the clock on the wall.
+
+    :raises MapError: if it cannot be written.
+    """
+    folder = Path(config.loop_closure.folder).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MapError(f'{folder}: cannot be made ({error.strerror}); '
+                       'set loop_closure.folder') from error
+    name = datetime.now().strftime('drive_%Y%m%d_%H%M%S_%f')
+    return create_map(model, folder / f'{name}{SUFFIX}', config)
