@@ -17,8 +17,9 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,24 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from r2former_ros.config import Config, with_values
-from r2former_ros.geometry import distance_m, inverse, pose_from_yaw, yaw_rad
-from r2former_ros.images import preprocess, read_image
+from r2former_ros.config import Config, to_dict, with_values
+from r2former_ros.geometry import angle_deg, distance_m, inverse, pose_from_yaw, yaw_rad
+from r2former_ros.images import preprocess, read_image, thumbnail_jpeg
 from r2former_ros.loop_closure import KeyframeResult, LoopCloser, LoopFilter
 from r2former_ros.mapping import PosedFrame, create_map
 from r2former_ros.model import ImageFeatures, R2Former
 from r2former_ros.pose_graph import LoopMeasurement, PoseGraph
 from r2former_ros.recognizer import Recognizer, load_configured
-from r2former_ros.records import Frame, LocalFeatures, StampedPose
+from r2former_ros.records import (
+    Camera,
+    Candidate,
+    Frame,
+    Hypothesis,
+    LocalFeatures,
+    StampedPose,
+    View,
+)
+from r2former_ros.relative_view import relative_view
 from r2former_ros.trajectories import read_trajectory, write_tum
 
 SEEDS = (1, 2, 3)
@@ -48,6 +58,9 @@ TURN_BIAS_DEG_PER_M = 0.02
 """Deviation, over the seeds, of a constant error of turn."""
 FALSE_M = 10.0
 """A loop closure is false where query and place are further apart than this."""
+SCORES = (0.5, 0.6, 0.7, 0.8, 0.9)
+GAPS = (2, 5, 10)
+KITTI_CAMERA = Camera(np.array([[370.7, 0, 313.1], [0, 370.7, 95.6], [0, 0, 1]]), 640, 194)
 SHORT = {'loop_closure.exclusion_s': 5.0}
 """The drive of KITTI lasts 15 s, less than the usual exclusion."""
 
@@ -123,35 +136,50 @@ def drive(
     features: Sequence[ImageFeatures],
     *,
     recognizer: Recognizer,
-) -> tuple[list[KeyframeResult], float]:
-    """Offer every frame; return what became of each, and the median time in milliseconds."""
-    closer, results, times_ms = LoopCloser(recognizer, recognizer.config), [], []
+) -> list[KeyframeResult]:
+    """Offer every frame, and return what became of each."""
+    closer, results = LoopCloser(recognizer, recognizer.config), []
     for file, stamped, query in zip(
         tqdm(sequence.files, desc=sequence.name), odometry, features, strict=True
     ):
         frame = Frame(stamped.stamp_ns, read_image(file))
-        start = time.perf_counter()
         result = closer.offer(PosedFrame(frame, stamped.map_T_camera, file.name), query)
-        times_ms.append((time.perf_counter() - start) * 1e3)
         assert result is not None, 'every frame is a keyframe'
         results.append(result)
-    return results, float(np.median(times_ms))
+    return results
 
 
-def run(
-    sequence: Drive,
-    odometry: Sequence[StampedPose],
-    features: Sequence[ImageFeatures],
-    *,
-    model: R2Former,
-    config: Config,
-    map_path: Path,
-) -> tuple[list[KeyframeResult], float]:
-    """Drive once, on a map of its own."""
+class Remembering(Recognizer):
+    """
+    Score a pair only once over all seeds: their odometry differs, their pictures do not.
+
+    Every frame is a keyframe, so a place has the same id in each drive.
+    """
+
+    scores: dict[tuple[int, int], Hypothesis]
+
+    def rerank(self, query: ImageFeatures, candidates: list[Candidate]) -> list[Hypothesis]:
+        """Rerank, and look up what was reranked before."""
+        chosen = candidates[: self.config.rerank.candidates]
+        keys = {(id(query), one.place_id): one for one in chosen}
+        new = [one for key, one in keys.items() if key not in self.scores]
+        for one in super().rerank(query, new):
+            self.scores[id(query), one.place.place_id] = one
+        found = [replace(self.scores[key], place=self.places[key[1]]) for key in keys]
+        return sorted(found, key=lambda one: -one.score)
+
+
+@contextmanager
+def new_recognizer(
+    model: R2Former, map_path: Path, config: Config, scores: dict[tuple[int, int], Hypothesis]
+) -> Iterator[Recognizer]:
+    """Open a recognizer on a new map, in place of the one of an earlier run."""
     for old in map_path.parent.glob(f'{map_path.name}*'):
         old.unlink()
     with create_map(model, map_path, config) as place_map:
-        return drive(sequence, odometry, features, recognizer=Recognizer(model, place_map, config))
+        recognizer = Remembering(model, place_map, config)
+        recognizer.scores = scores
+        yield recognizer
 
 
 def loops_of(results: Sequence[KeyframeResult]) -> list[tuple[int, int]]:
@@ -160,16 +188,41 @@ def loops_of(results: Sequence[KeyframeResult]) -> list[tuple[int, int]]:
             for result in results for loop in result.loops]
 
 
-def loops_unverified(
-    results: Sequence[KeyframeResult], odometry: Sequence[StampedPose], config: Config
-) -> list[tuple[int, int]]:
-    """Return the loop closures that would be accepted without the geometric check."""
-    sequence = LoopFilter(with_values(config, {'loop_closure.verify': False}).loop_closure, 0)
-    return [
-        (result.place_id - 1, result.best.place.place_id - 1)
-        for result, stamped in zip(results, odometry, strict=True)
-        if sequence.accepts(result.best, stamped.map_T_camera) and result.best is not None
-    ]
+def check_by_score(
+    results: Sequence[KeyframeResult], odometry: Sequence[StampedPose], *,
+    truth: Sequence[StampedPose], config: Config,
+) -> list[dict[str, Any]]:
+    """Count loop closures with and without the geometric check, at several scores."""
+    rows = []
+    for score in SCORES:
+        row: dict[str, Any] = {'min_score': score}
+        for name, verify in (('unverified', False), ('verified', True)):
+            changed = with_values(config, {
+                'loop_closure.min_score': score, 'loop_closure.verify': verify})
+            sequence = LoopFilter(changed.loop_closure, config.verification.min_inliers)
+            loops = [
+                (result.place_id - 1, result.best.place.place_id - 1)
+                for result, stamped in zip(results, odometry, strict=True)
+                if sequence.accepts(result.best, stamped.map_T_camera) and result.best is not None
+            ]
+            false = count_false(loops, truth)
+            row |= {f'{name} true': len(loops) - false, f'{name} false': false}
+        rows.append(row)
+    return rows
+
+
+def check_ms(
+    recognizer: Recognizer, results: Sequence[KeyframeResult], features: Sequence[ImageFeatures]
+) -> float:
+    """Return the median time of a geometric check in milliseconds."""
+    times_ms = []
+    for result, query in zip(results, features, strict=True):
+        if result.best is not None:
+            local, unchecked = query.local_features_of(0), replace(result.best, inliers=-1)
+            start = time.perf_counter()
+            recognizer.verified(local, unchecked)
+            times_ms.append((time.perf_counter() - start) * 1e3)
+    return float(np.median(times_ms))
 
 
 def count_false(loops: Sequence[tuple[int, int]], truth: Sequence[StampedPose]) -> int:
@@ -208,45 +261,85 @@ def _aligned(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArra
     return np.asarray((points - centre) @ (left @ signs @ right).T + goal, np.float64)
 
 
-def three_laps(data: Path, out: Path, model: R2Former, config: Config) -> list[dict[str, Any]]:
-    """Measure the three seeds."""
-    sequence, rows = gardens_point(data), []
+def three_laps(
+    data: Path, out: Path, model: R2Former, config: Config
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Measure the seeds, and on the first what the geometric check does."""
+    sequence, rows, checks = gardens_point(data), [], []
     features = encode(sequence, model, out)
+    scores: dict[tuple[int, int], Hypothesis] = {}
     write_tum(out / 'truth.tum', sequence.truth)
     for seed in SEEDS:
         odometry = drifting(sequence.truth, seed)
-        results, offer_ms = run(sequence, odometry, features, model=model, config=config,
-                                map_path=out / f'drive_{seed}.r2map')
+        with new_recognizer(model, out / f'drive_{seed}.r2map', config, scores) as recognizer:
+            results = drive(sequence, odometry, features, recognizer=recognizer)
+            verify_ms = check_ms(recognizer, results, features)
         loops = loops_of(results)
-        unverified = loops_unverified(results, odometry, config)
         corrected, kept = correct(odometry, loops, config)
         write_tum(out / f'odometry_{seed}.tum', odometry)
         write_tum(out / f'corrected_{seed}.tum', corrected)
         before_m, after_m = (ate_m(one, sequence.truth) for one in (odometry, corrected))
+        checks = checks or check_by_score(results, odometry, truth=sequence.truth, config=config)
         rows.append({
             'seed': seed, 'ATE odometry [m]': before_m, 'ATE corrected [m]': after_m,
             'share': after_m / before_m,
-            'unverified loops': len(unverified),
-            'false unverified': count_false(unverified, sequence.truth),
             'loops': len(loops), 'false': count_false(loops, sequence.truth),
             'kept': len(kept), 'false kept': count_false(kept, sequence.truth),
-            'keyframe [ms]': offer_ms,
+            'check [ms]': verify_ms,
         })
-    return rows
+    return rows, checks
 
 
 def no_revisit(data: Path, out: Path, model: R2Former, config: Config) -> list[dict[str, Any]]:
     """Count loop closures where there are none."""
     sequence, rows = kitti(data), []
     features = encode(sequence, model, out)
+    scores: dict[tuple[int, int], Hypothesis] = {}
     for name, changed in (('as it is', config), ('exclusion_s 5', with_values(config, SHORT))):
-        results, _ = run(sequence, sequence.truth, features, model=model, config=changed,
-                         map_path=out / 'kitti.r2map')
+        with new_recognizer(model, out / 'kitti.r2map', changed, scores) as recognizer:
+            results = drive(sequence, sequence.truth, features, recognizer=recognizer)
         loops = loops_of(results)
-        kept = correct(sequence.truth, loops, changed)[1]
         rows.append({'settings': name, 'keyframes': len(results), 'loops': len(loops),
-                     'kept': len(kept)})
+                     'kept': len(correct(sequence.truth, loops, changed)[1])})
     return rows
+
+
+def views(data: Path, out: Path, model: R2Former, config: Config) -> list[dict[str, Any]]:
+    """Measure relative rotation and direction between frames of KITTI that are a gap apart."""
+    sequence, rows = kitti(data), []
+    features = [one.local_features_of(0) for one in encode(sequence, model, out)]
+    jpegs = [thumbnail_jpeg(read_image(file), config.map.thumbnail_width)
+             for file in sequence.files]
+    size, fewest = (model.spec.image_height, model.spec.image_width), \
+        config.verification.min_view_inliers
+    for gap in GAPS:
+        errors, start = [], time.perf_counter()
+        places = range(0, len(jpegs) - gap, 5)
+        for place in places:
+            query = place + gap
+            view = relative_view((jpegs[query], jpegs[place]), (features[query], features[place]),
+                                 size, KITTI_CAMERA)
+            if view is not None and view.inliers >= fewest:
+                errors.append(view_error(view, sequence.truth[place], sequence.truth[query]))
+        elapsed_ms = (time.perf_counter() - start) * 1e3
+        rotation, turned, direction, apart_m = np.median(errors, axis=0)
+        rows.append({
+            'frames apart': gap, 'metres': apart_m, 'pairs': len(places),
+            'answered': len(errors), 'turned [deg]': turned,
+            'rotation error [deg]': rotation, 'direction error [deg]': direction,
+            'pair [ms]': elapsed_ms / len(places),
+        })
+    return rows
+
+
+def view_error(view: View, place: StampedPose, query: StampedPose) -> tuple[float, ...]:
+    """Return errors of rotation and direction, the true turn (degrees), and the distance (m)."""
+    truth, rotation = inverse(place.map_T_camera) @ query.map_T_camera, np.eye(4)
+    rotation[:3, :3] = view.rotation
+    apart_m = float(np.linalg.norm(truth[:3, 3]))
+    cosine = np.clip(view.direction @ truth[:3, 3] / apart_m, -1, 1)
+    return (angle_deg(rotation, truth), angle_deg(np.eye(4), truth),
+            float(np.degrees(np.arccos(cosine))), apart_m)
 
 
 def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -273,12 +366,18 @@ def main() -> None:
     config = with_values(Config(), {'pose_graph.node_distance_m': 0.1, **{
         name: json.loads(value) for name, value in values.items()}})
     model = load_configured(config)
-    laps = three_laps(arguments.data, arguments.out, model, config)
-    none = no_revisit(arguments.data, arguments.out, model, config)
-    show('gardens_point_3laps', laps)
-    show('kitti00_first151, no revisit', none)
-    results = {'gardens_point_3laps': laps, 'kitti00_first151': none}
-    (arguments.out / 'results.json').write_text(json.dumps(results, indent=1))
+    inputs = arguments.data, arguments.out, model, config
+    laps, checks = three_laps(*inputs)
+    results = {
+        'gardens_point_3laps': laps,
+        'geometric check, gardens_point_3laps, seed 1': checks,
+        'kitti00_first151, no revisit': no_revisit(*inputs),
+        'relative views, kitti00_first151': views(*inputs),
+    }
+    for title, rows in results.items():
+        show(title, rows)
+    (arguments.out / 'results.json').write_text(
+        json.dumps({**results, 'config': to_dict(config)}, indent=1))
 
 
 if __name__ == '__main__':

@@ -150,6 +150,17 @@ def test_without_odometry_nothing_is_added_and_no_file_stays(make_node, tmp_path
     assert node.loops is None
 
 
+def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': '""'})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    for i, places in enumerate((0, 1, 2, 3)):
+        assert node._work(image_message(i, (i + 1) * 10**9))
+        assert len(node.loops.place_map) == places
+        node.loops._on_odometry(odometry_message(i))
+    stamps = [place.stamp_ns for place in node.loops.place_map.places().values()]
+    assert stamps == [10**9, 2 * 10**9, 3 * 10**9]
+
+
 def test_intrinsics_reach_the_loop_closer(make_node, tmp_path):  # noqa: F811
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
     assert node.trigger_configure() == SUCCESS

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,10 +22,21 @@ from ..mapping import PosedFrame, create_map
 from ..model import ImageFeatures, R2Former
 from ..place_map import SUFFIX, PlaceMap
 from ..recognizer import Recognizer
-from ..records import Frame, Hypothesis
+from ..records import Frame, Hypothesis, Pose
 from ..relative_view import supports
 from ..trajectories import PoseBuffer
 from .conversions import camera_from, loop_message, stamped_pose_from
+
+MOST_WAITING = 10
+"""Frames that wait for odometry; beyond this the oldest is left out."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    frame: Frame
+    query: ImageFeatures
+    saved: Recognizer
+    known: Sequence[Hypothesis]
 
 
 class LoopReporter:
@@ -40,6 +53,7 @@ class LoopReporter:
         self.closer = LoopCloser(Recognizer(model, self.place_map, config), config)
         self._node = node
         self._odometry = PoseBuffer()
+        self._waiting: deque[_Waiting] = deque(maxlen=MOST_WAITING)
         self._odometry_frame = 'odom'
         self._reported = 0
         self._publisher = node.create_lifecycle_publisher(PointCloud2, '~/loop_closures', 10)
@@ -57,19 +71,39 @@ class LoopReporter:
         saved: Recognizer,
         known: Sequence[Hypothesis],
     ) -> None:
-        """Offer a frame to the loop closer and publish what it accepts, in the worker thread."""
-        pose = self._odometry.at(frame.stamp_ns)
-        if pose is None:
-            self._node.get_logger().warning(
-                f'no odometry at image stamp {frame.stamp_ns}: no keyframe and no loop closure; '
-                'is the odom topic right?', throttle_duration_sec=10.0)
-            return
+        """
+        Offer a frame to the loop closer and publish what it accepts, in the worker thread.
+
+        Odometry may be later than the image: then the frame waits for the next one.
+        """
+        if len(self._waiting) == self._waiting.maxlen:
+            self._warn_of(self._waiting[0].frame)
+        self._waiting.append(_Waiting(frame, query, saved, known))
+        while self._waiting:
+            stamp_ns = self._waiting[0].frame.stamp_ns
+            pose = self._odometry.at(stamp_ns)
+            if pose is None and self._odometry.may_come(stamp_ns):
+                break
+            first = self._waiting.popleft()
+            if pose is None:
+                self._warn_of(first.frame)
+            else:
+                self._offer(first, pose)
+
+    def _offer(self, waiting: _Waiting, pose: Pose) -> None:
+        frame = waiting.frame
         posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}')
-        result = self.closer.offer(posed, query, saved=saved, known=known)
+        result = self.closer.offer(
+            posed, waiting.query, saved=waiting.saved, known=waiting.known)
         for loop in result.loops if result else ():
             frame_id = self.config.map.frame_id if loop.in_saved_map else self._odometry_frame
             self._publisher.publish(loop_message(loop, frame_id))
             self._reported += 1
+
+    def _warn_of(self, frame: Frame) -> None:
+        self._node.get_logger().warning(
+            f'no odometry at image stamp {frame.stamp_ns}: no keyframe and no loop closure; '
+            'is the odom topic right?', throttle_duration_sec=10.0)
 
     def facts(self) -> dict[str, str]:
         """Return what diagnostics tell about the drive."""
