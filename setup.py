@@ -48,6 +48,7 @@ setup(
         'tqdm>=4.60',
     ],
     extras_require={
+        'fast': ['numba>=0.60'],
         'slam': ['gtsam>=4.2'],
         'test': ['pytest'],
         'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15'],

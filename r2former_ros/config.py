@@ -44,6 +44,14 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+RERANK_PROFILES: dict[str, dict[str, int]] = {
+    'exact': {'shortlist': 0, 'candidates': 100, 'local_features': 0},
+    'balanced': {'shortlist': 100, 'candidates': 20, 'local_features': 0},
+    'fast': {'shortlist': 50, 'candidates': 10, 'local_features': 250},
+}
+"""exact: as published. balanced: full reranking of the best 20. fast: less of everything."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Which network runs, and where."""
@@ -55,6 +63,10 @@ class ModelConfig:
     precision: str = option(
         'float32', 'Arithmetic of encoder and reranker; correlations are float32 in any case',
         choices=('float32', 'bfloat16', 'float16'),
+    )
+    backend: str = option(
+        'auto', 'What scores pairs: torch is the reference, numba the same in kernels compiled '
+        'for this CPU; auto takes numba where it can run', choices=('auto', 'torch', 'numba'),
     )
     image_height: int = option(
         0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,
@@ -80,8 +92,20 @@ class RerankConfig:
     """Scoring of query and candidate by their local features."""
 
     candidates: int = option(
-        20, 'First candidates of retrieval that are reranked; 0 turns reranking off', minimum=0,
-        maximum=10_000,
+        20, 'Candidates that are reranked; 0 turns reranking off', minimum=0, maximum=10_000
+    )
+    shortlist: int = option(
+        100, 'First candidates of retrieval whose local features are compared in a cheap way '
+        'first; the best of them are reranked. Not above candidates: the first are reranked',
+        minimum=0, maximum=10_000,
+    )
+    local_features: int = option(
+        0, 'Local features of largest attention that are compared; 0: all that are stored',
+        minimum=0, maximum=100_000,
+    )
+    profile: str = option(
+        'custom', 'A named choice of shortlist, candidates and local_features; custom takes '
+        'them as set', choices=('custom', *RERANK_PROFILES),
     )
     ranking: str = option(
         'probability',
@@ -92,6 +116,12 @@ class RerankConfig:
     batch: int = option(
         10, 'Pairs scored at a time; bounds the memory of reranking', minimum=1, maximum=1000
     )
+
+    @property
+    def effective(self) -> RerankConfig:
+        """The same with what the profile names."""
+        named: Any = RERANK_PROFILES.get(self.profile, {})
+        return replace(self, **named)
 
 
 @dataclass(frozen=True)
@@ -249,6 +279,14 @@ class NodeConfig:
     image_transport: str = option(
         'raw', 'Subscribe to image (raw) or image/compressed (compressed)',
         choices=('raw', 'compressed'),
+    )
+    image_reliability: str = option(
+        'reliable', 'Quality of the image subscription; reliable falls back where the publisher '
+        'offers best effort only', choices=('reliable', 'best_effort'),
+    )
+    image_depth: int = option(
+        5, 'Images that may wait in the subscription; only the newest is ever worked on',
+        minimum=1, maximum=1000,
     )
     hypotheses: int = option(10, 'Hypotheses published per image', minimum=1, maximum=10_000)
     no_image_warning_s: float = option(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from .config import Config
+from .config import Config, RerankConfig
 from .decision import AgreementFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
@@ -30,6 +30,7 @@ from .records import (
     Keyframe,
     LocalFeatures,
     Place,
+    Pose,
     Recognition,
 )
 from .verification import count_inliers
@@ -75,15 +76,24 @@ class Recognizer:
             place_map.close()
             raise
 
-    def recognize(self, frame: Frame) -> Recognition:
+    def warm_up(self) -> None:
+        """Run the network once, so that the first image does not wait for what is compiled."""
+        height, width = self.model.spec.image_height, self.model.spec.image_width
+        features = self.model.encode(torch.zeros(1, 3, height, width))
+        self.model.score(features, features)
+
+    def recognize(self, frame: Frame, odom_T_camera: Pose | None = None) -> Recognition:
         """
         Say which places of the map an image shows, and whether that is sure.
 
+        :param odom_T_camera: where odometry says the camera is, in a frame that may drift.
         :raises ImageError: if the frame holds no usable picture.
         """
-        return self.recognize_and_encode(frame)[0]
+        return self.recognize_and_encode(frame, odom_T_camera)[0]
 
-    def recognize_and_encode(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
+    def recognize_and_encode(
+        self, frame: Frame, odom_T_camera: Pose | None = None
+    ) -> tuple[Recognition, ImageFeatures]:
         """Recognise, and return the features too, for who has a use for them of his own."""
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
@@ -116,14 +126,13 @@ class Recognizer:
         Where reranking is off, or its weights are untrained, the similarity ranks and scores.
         Sorting is by the difference of the logits: the probability rises with it, but saturates.
         """
-        settings = self.config.rerank
+        settings = self.config.rerank.effective
         if settings.candidates == 0 or not self.reranks:
             return [self._hypothesis(one, max(0.0, one.similarity)) for one in candidates]
-        chosen = candidates[: settings.candidates]
-        if not chosen:
+        if not candidates:
             return []
-        stored = self.place_map.features([one.place_id for one in chosen])
-        compared = ImageFeatures.stack(*stored, self.model.device)
+        query = query.strongest(settings.local_features)
+        chosen, compared = self.shortlist(query, candidates, settings)
         logits = self.model.score(query, compared, settings.batch)
         similarity = torch.tensor([one.similarity for one in chosen], device=logits.device)
         score, order = match_probability(logits), logits[:, 1] - logits[:, 0]
@@ -132,6 +141,20 @@ class Recognizer:
             order = score
         ranks = order.argsort(descending=True, stable=True).tolist()
         return [self._hypothesis(chosen[rank], float(score[rank])) for rank in ranks]
+
+    def shortlist(
+        self, query: ImageFeatures, candidates: list[Candidate], settings: RerankConfig
+    ) -> tuple[list[Candidate], ImageFeatures]:
+        """Choose the candidates to rerank, by a cheap comparison, and read their features."""
+        considered = candidates[: max(settings.shortlist, settings.candidates)]
+        stored = self.place_map.features([one.place_id for one in considered])
+        features = ImageFeatures.stack(*stored, self.model.device)
+        features = features.strongest(settings.local_features)
+        if len(considered) <= settings.candidates:
+            return considered, features
+        scores = self.model.rescore(query, features)
+        best = scores.topk(settings.candidates).indices.sort().values.tolist()
+        return [considered[row] for row in best], features[best]
 
     def verify(
         self, query: ImageFeatures, hypotheses: list[Hypothesis]
@@ -187,7 +210,7 @@ def load_configured(config: Config) -> R2Former:
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
-    return model.with_precision(settings.precision)
+    return model.with_precision(settings.precision).with_backend(settings.backend)
 
 
 @contextmanager

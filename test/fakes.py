@@ -42,6 +42,10 @@ class FakeModel:
             cells,
         )
 
+    def rescore(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+        """Order as ``score`` does."""
+        return self.score(query, candidates)[:, 1]
+
     def score(
         self, query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
     ) -> torch.Tensor:

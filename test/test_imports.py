@@ -29,6 +29,7 @@ ONLY_IN = {
     'gtsam': {'pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'sqlite3': {'place_map'},
+    'numba': {'model'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation'},
 }

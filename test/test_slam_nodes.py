@@ -132,7 +132,7 @@ def test_a_saved_map_and_the_own_past_are_told_apart(make_node, tmp_path):  # no
     published = []
     node.loops._publisher.publish = published.append
     for i in range(6):
-        node.loops._on_odometry(odometry_message(i))
+        node.odometry._on_odometry(odometry_message(i))
         assert node._work(image_message(i % 4, (i + 1) * 10**9))
     frames = [(one.header.stamp.sec, one.header.frame_id) for one in published]
     assert [frame for _, frame in frames].count('site') == 6
@@ -156,7 +156,7 @@ def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
     for i, places in enumerate((0, 1, 2, 3)):
         assert node._work(image_message(i, (i + 1) * 10**9))
         assert len(node.loops.place_map) == places
-        node.loops._on_odometry(odometry_message(i))
+        node.odometry._on_odometry(odometry_message(i))
     stamps = [place.stamp_ns for place in node.loops.place_map.places().values()]
     assert stamps == [10**9, 2 * 10**9, 3 * 10**9]
 

@@ -9,6 +9,7 @@ import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -19,9 +20,10 @@ from .cnn_encoder import CnnEncoder
 from .encoder import VitEncoder
 from .features import ImageFeatures
 from .presets import ModelSpec
-from .reranker import Reranker
+from .reranker import Reranker, mean_best_correlation
 
 UNTRAINED = 'untrained weights'
+BACKENDS = ('auto', 'torch', 'numba')
 PRECISIONS = {
     'float32': torch.float32,
     'bfloat16': torch.bfloat16,
@@ -55,6 +57,7 @@ class R2Former(nn.Module):
         self.spec = spec
         self.origin = origin or Origin()
         self.precision = torch.float32
+        self.backend = 'torch'
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
         self.encoder: Any = make_encoder(spec)
         self.reranker = Reranker()
@@ -87,6 +90,9 @@ class R2Former(nn.Module):
         :raises ImageError: if an image has fewer than five local features.
         """
         query = query.to(self.device)
+        if self.backend == 'numba' and len(candidates):
+            from .scoring import score_in_threads
+            return score_in_threads(self.reranker, query, candidates.to(self.device))
         chunks = range(0, len(candidates), batch)
         with self._autocast():
             logits = [
@@ -94,6 +100,15 @@ class R2Former(nn.Module):
                 for start in chunks
             ]
         return torch.cat(logits) if logits else torch.zeros(0, 2, device=self.device)
+
+    @torch.inference_mode()
+    def rescore(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+        """
+        Score one query image against K candidates in a cheap way, without the reranker.
+
+        :returns: (K,) float32: their mean best correlation.
+        """
+        return mean_best_correlation(query.to(self.device), candidates.to(self.device))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,6 +129,28 @@ class R2Former(nn.Module):
             raise WeightsError(f'{name}: not a precision; choose from {", ".join(PRECISIONS)}')
         self.precision = PRECISIONS[name]
         return self
+
+    def with_backend(self, name: str) -> R2Former:
+        """
+        Set what computes ``score``: ``torch``, the reference; ``numba``, the same in compiled
+        kernels on a CPU; or ``auto``, which takes numba where it can run.
+
+        :raises WeightsError: for another name, or where numba cannot run.
+        """
+        hindrance = self._numba_hindrance()
+        if name not in BACKENDS:
+            raise WeightsError(f'{name}: not a backend; choose from {", ".join(BACKENDS)}')
+        if name == 'numba' and hindrance:
+            raise WeightsError(f'the numba backend {hindrance}; choose auto or torch')
+        self.backend = 'torch' if name == 'torch' or hindrance else 'numba'
+        return self
+
+    def _numba_hindrance(self) -> str:
+        if self.device.type != 'cpu':
+            return 'runs on a CPU only'
+        if self.precision != torch.float32:
+            return 'computes in float32 only'
+        return '' if find_spec('numba') else 'needs the package numba (pip install numba)'
 
     def _autocast(self) -> AbstractContextManager[None]:
         enabled = self.precision != torch.float32

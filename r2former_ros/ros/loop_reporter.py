@@ -5,44 +5,37 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nav_msgs.msg import Odometry
-from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, PointCloud2
+from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
 from ..config import Config
 from ..errors import MapError, R2FormerError
 from ..loop_closure import LoopCloser
 from ..mapping import PosedFrame, create_map
-from ..model import ImageFeatures, R2Former
+from ..model import R2Former
 from ..place_map import SUFFIX, PlaceMap
 from ..recognizer import Recognizer
-from ..records import Frame, Hypothesis, Pose
+from ..records import Frame, Pose
 from ..relative_view import supports
-from ..trajectories import PoseBuffer
-from .conversions import camera_from, loop_message, stamped_pose_from
+from .conversions import camera_from, loop_message
+from .interface import CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP, create_publisher
+from .outputs import Seen
+
+if TYPE_CHECKING:
+    from .localizer import Localizer
 
 MOST_WAITING = 10
 """Frames that wait for odometry; beyond this the oldest is left out."""
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    frame: Frame
-    query: ImageFeatures
-    saved: Recognizer
-    known: Sequence[Hypothesis]
-
-
 class LoopReporter:
     """Grow a map of this drive and publish ``~/loop_closures``."""
 
-    def __init__(self, node: LifecycleNode, model: R2Former, config: Config) -> None:
+    def __init__(self, node: Localizer, model: R2Former, config: Config) -> None:
         """
         Begin a map.
 
@@ -52,25 +45,14 @@ class LoopReporter:
         self.place_map = begin_map(model, config)
         self.closer = LoopCloser(Recognizer(model, self.place_map, config), config)
         self._node = node
-        self._odometry = PoseBuffer()
-        self._waiting: deque[_Waiting] = deque(maxlen=MOST_WAITING)
-        self._odometry_frame = 'odom'
+        self._waiting: deque[Seen] = deque(maxlen=MOST_WAITING)
         self._reported = 0
-        self._publisher = node.create_lifecycle_publisher(PointCloud2, '~/loop_closures', 10)
-        self._service = node.create_service(Trigger, '~/save_map', self._on_save)
-        self._subscriptions = [
-            node.create_subscription(Odometry, 'odom', self._on_odometry, 100),
-            node.create_subscription(CameraInfo, 'camera_info', self._on_camera, 1),
-        ]
+        self._publisher = create_publisher(node, LOOP_CLOSURES)
+        self._service = node.create_service(SAVE_MAP.kind, SAVE_MAP.name, self._on_save)
+        self._subscription = node.create_subscription(
+            CAMERA_INFO.message, CAMERA_INFO.name, self._on_camera, CAMERA_INFO.qos)
 
-    def take(
-        self,
-        frame: Frame,
-        query: ImageFeatures,
-        *,
-        saved: Recognizer,
-        known: Sequence[Hypothesis],
-    ) -> None:
+    def take(self, seen: Seen) -> None:
         """
         Offer a frame to the loop closer and publish what it accepts, in the worker thread.
 
@@ -78,25 +60,28 @@ class LoopReporter:
         """
         if len(self._waiting) == self._waiting.maxlen:
             self._warn_of(self._waiting[0].frame)
-        self._waiting.append(_Waiting(frame, query, saved, known))
-        while self._waiting:
+        self._waiting.append(seen)
+        odometry = self._node.odometry
+        while self._waiting and odometry is not None:
             stamp_ns = self._waiting[0].frame.stamp_ns
-            pose = self._odometry.at(stamp_ns)
-            if pose is None and self._odometry.may_come(stamp_ns):
+            pose = self._waiting[0].odom_T_camera
+            if pose is None:
+                pose = odometry.at(stamp_ns)
+            if pose is None and odometry.may_come(stamp_ns):
                 break
             first = self._waiting.popleft()
             if pose is None:
                 self._warn_of(first.frame)
             else:
-                self._offer(first, pose)
+                self._offer(first, pose, odometry.frame_id)
 
-    def _offer(self, waiting: _Waiting, pose: Pose) -> None:
-        frame = waiting.frame
+    def _offer(self, seen: Seen, pose: Pose, odometry_frame: str) -> None:
+        frame = seen.frame
         posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}')
         result = self.closer.offer(
-            posed, waiting.query, saved=waiting.saved, known=waiting.known)
+            posed, seen.features, saved=self._node.recognizer, known=seen.recognition.hypotheses)
         for loop in result.loops if result else ():
-            frame_id = self.config.map.frame_id if loop.in_saved_map else self._odometry_frame
+            frame_id = self.config.map.frame_id if loop.in_saved_map else odometry_frame
             self._publisher.publish(loop_message(loop, frame_id))
             self._reported += 1
 
@@ -115,22 +100,13 @@ class LoopReporter:
 
     def close(self) -> None:
         """Close the map; one without a place is removed."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        self._node.destroy_subscription(self._subscription)
         self._node.destroy_service(self._service)
         self._node.destroy_lifecycle_publisher(self._publisher)
         empty = len(self.place_map) == 0
         self.place_map.close()
         if empty:
             self.place_map.path.unlink(missing_ok=True)
-
-    def _on_odometry(self, message: Odometry) -> None:
-        self._odometry_frame = message.header.frame_id
-        try:
-            self._odometry.add(stamped_pose_from(message))
-        except ValueError as error:
-            self._node.get_logger().warning(
-                f'odometry skipped: {error}', throttle_duration_sec=10.0)
 
     def _on_camera(self, message: CameraInfo) -> None:
         camera = camera_from(message)

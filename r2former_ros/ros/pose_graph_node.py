@@ -13,10 +13,8 @@ from pathlib import Path
 import rclpy
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 
 from ..config import Config, options, with_values
@@ -25,11 +23,10 @@ from ..pose_graph import LoopMeasurement, PoseGraph
 from ..records import LoopClosure, StampedPose
 from ..trajectories import write_tum
 from .conversions import loops_from, path_message, stamped_pose_from
+from .inputs import STEADY
+from .interface import LATCHED
 
 SECTION = 'pose_graph.'
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)
-"""For a timer that must run on when simulated time stands still."""
 MOST_WAITING = 1000
 """Loop closures that wait for odometry; beyond this the oldest is dropped."""
 
@@ -64,9 +61,11 @@ class PoseGraphNode(Node):
         now = (len(self.graph), self._loops)
         if now == self._published:
             return
-        self._published = now
         poses = self.graph.trajectory()
         stamp_ns = poses[-1].stamp_ns
+        if self._loops != self._published[1]:
+            self.get_logger().info(self.describe())
+        self._published = now
         self._path.publish(path_message(poses, stamp_ns, self.config.frame_id))
         if self.config.tum_path:
             write_whole(Path(self.config.tum_path).expanduser(), poses)
@@ -135,7 +134,6 @@ def main(args: list[str] | None = None) -> int:
     finally:
         # ros2 launch and a terminal both send an interrupt: the second must not cut this short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        rclpy.logging.get_logger('pose_graph').info(node.describe())
         if node.config.tum_path and len(node.graph):
             write_whole(Path(node.config.tum_path).expanduser(), node.graph.trajectory())
         node.destroy_node()
