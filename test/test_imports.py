@@ -19,7 +19,8 @@ LEVELS = (
     {'images', 'town', 'trajectories'},
     {'model', 'place_map', 'place_index', 'decision', 'bags', 'verification'},
     {'recognizer'},
-    {'mapping'},
+    {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
+    {'loop_closure'},
     {'frame_sources', 'datasets'},
     {'evaluation', 'training'},
     {'ros'},
@@ -27,6 +28,7 @@ LEVELS = (
 )
 ONLY_IN = {
     'faiss': {'place_index'},
+    'gtsam': {'pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'numba': {'model'},
     'sqlite3': {'sqlite_store'},

@@ -18,6 +18,7 @@ import torch
 
 from ..model import ImageFeatures, R2Former
 from ..model.reranker import CANDIDATE_XY, Reranker, encode_xy
+from ..model.transformer import Attend
 from .cache import cached
 
 ALL_PATCHES = 1_000_000
@@ -44,7 +45,9 @@ class Variant:
 class WithoutBlock1(Reranker):
     """The five partners are averaged."""
 
-    def summarise_partners(self, pairs: torch.Tensor) -> torch.Tensor:
+    def summarise_partners(
+        self, pairs: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Replace Block-1 by the mean of its input."""
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         summaries: torch.Tensor = self.pair_projection(self.norm(tokens.mean(dim=2)))
@@ -54,7 +57,9 @@ class WithoutBlock1(Reranker):
 class WithoutBlock2(Reranker):
     """All patches are averaged."""
 
-    def judge(self, summaries: torch.Tensor, query_xy: torch.Tensor) -> torch.Tensor:
+    def judge(
+        self, summaries: torch.Tensor, query_xy: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Replace Block-2 by the mean of its input."""
         tokens = summaries + encode_xy(query_xy)
         logits: torch.Tensor = self.head(self.norm(tokens.mean(dim=1)))
@@ -64,9 +69,11 @@ class WithoutBlock2(Reranker):
 class TopPair(Reranker):
     """Each patch has its best partner only."""
 
-    def summarise_partners(self, pairs: torch.Tensor) -> torch.Tensor:
+    def summarise_partners(
+        self, pairs: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Show Block-1 the first partner alone."""
-        return super().summarise_partners(pairs[:, :, :1])
+        return super().summarise_partners(pairs[:, :, :1], attend)
 
 
 def without_xy(features: ImageFeatures, count: int) -> ImageFeatures:
