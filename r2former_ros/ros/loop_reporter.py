@@ -17,7 +17,7 @@ from ..errors import MapError, R2FormerError
 from ..loop_closure import LoopCloser
 from ..mapping import PosedFrame, create_map
 from ..model import R2Former
-from ..place_map import SUFFIX, PlaceMap
+from ..place_map import PlaceMap
 from ..recognizer import Recognizer
 from ..records import Frame, Pose
 from ..relative_view import supports
@@ -120,7 +120,7 @@ class LoopReporter:
         """Copy the map, while the worker goes on adding to it."""
         path, grown = self.config.loop_closure.save_path, Path(self.place_map.location)
         target = Path(path).expanduser() if path else grown.with_name(
-            f'{grown.stem}_saved{SUFFIX}')
+            f'{grown.stem}_saved{grown.suffix}')
         try:
             count = self.place_map.copy_to(target)
         except R2FormerError as error:
@@ -144,4 +144,4 @@ def begin_map(model: R2Former, config: Config) -> PlaceMap:
         raise MapError(f'{folder}: cannot be made ({error.strerror}); '
                        'set loop_closure.folder') from error
     name = datetime.now().strftime('drive_%Y%m%d_%H%M%S_%f')
-    return create_map(model, folder / f'{name}{SUFFIX}', config)
+    return create_map(model, folder / f'{name}.r2map', config)
