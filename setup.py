@@ -47,6 +47,11 @@ setup(
         'torch>=2.4',
         'tqdm>=4.60',
     ],
-    extras_require={'test': ['pytest'], 'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15']},
+    extras_require={
+        'fast': ['numba>=0.60'],
+        'onnx': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
+        'test': ['pytest'],
+        'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15'],
+    },
     zip_safe=True,
 )

@@ -44,6 +44,14 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+RERANK_PROFILES: dict[str, dict[str, int]] = {
+    'exact': {'shortlist': 0, 'candidates': 100, 'local_features': 0},
+    'balanced': {'shortlist': 100, 'candidates': 20, 'local_features': 0},
+    'fast': {'shortlist': 50, 'candidates': 10, 'local_features': 250},
+}
+"""exact: as published. balanced: full reranking of the best 20. fast: less of everything."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Which network runs, and where."""
@@ -55,6 +63,15 @@ class ModelConfig:
     precision: str = option(
         'float32', 'Arithmetic of encoder and reranker; correlations are float32 in any case',
         choices=('float32', 'bfloat16', 'float16'),
+    )
+    backend: str = option(
+        'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
+        'kernels compiled for this CPU; onnx runs the files in onnx_folder; auto takes numba '
+        'where it can run', choices=('auto', 'torch', 'numba', 'onnx'),
+    )
+    onnx_folder: str = option('', 'Where r2former weights export wrote the ONNX files')
+    onnx_providers: str = option(
+        'CPUExecutionProvider', 'Of onnxruntime, comma-separated, the preferred first'
     )
     image_height: int = option(
         0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,
@@ -73,6 +90,36 @@ class RetrievalConfig:
     candidates: int = option(
         100, 'Places taken from the index per query', minimum=1, maximum=10_000
     )
+    index: str = option(
+        'auto', 'How places are searched: exactly (flat), by a graph (hnsw), in lists (ivf), in '
+        'lists with a byte a value, a quarter of the memory (ivfsq); auto chooses by number',
+        choices=('auto', 'flat', 'hnsw', 'ivf', 'ivfsq'),
+    )
+    device: str = option(
+        'auto', 'Where places are searched; auto: where the model runs. On cuda auto is flat',
+        choices=('auto', 'cpu', 'cuda'),
+    )
+    flat_up_to: int = option(
+        50_000, 'Places up to which auto is flat', unit='places', minimum=0
+    )
+    hnsw_up_to: int = option(
+        300_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
+    )
+    hnsw_links: int = option(32, 'Links of a place in the graph', minimum=4, maximum=128)
+    hnsw_build_effort: int = option(
+        80, 'Places looked at for each place put into the graph', minimum=8, maximum=2000
+    )
+    hnsw_effort: int = option(
+        256, 'Places looked at for each query of the graph; more find more', minimum=8,
+        maximum=10_000,
+    )
+    ivf_lists: int = option(
+        0, 'Lists that places are divided into; 0: four times the root of their number', minimum=0,
+        maximum=1_000_000,
+    )
+    ivf_probes: int = option(
+        64, 'Lists looked through for each query; more find more', minimum=1, maximum=1_000_000
+    )
 
 
 @dataclass(frozen=True)
@@ -80,8 +127,20 @@ class RerankConfig:
     """Scoring of query and candidate by their local features."""
 
     candidates: int = option(
-        20, 'First candidates of retrieval that are reranked; 0 turns reranking off', minimum=0,
-        maximum=10_000,
+        20, 'Candidates that are reranked; 0 turns reranking off', minimum=0, maximum=10_000
+    )
+    shortlist: int = option(
+        100, 'First candidates of retrieval whose local features are compared in a cheap way '
+        'first; the best of them are reranked. Not above candidates: the first are reranked',
+        minimum=0, maximum=10_000,
+    )
+    local_features: int = option(
+        0, 'Local features of largest attention that are compared; 0: all that are stored',
+        minimum=0, maximum=100_000,
+    )
+    profile: str = option(
+        'custom', 'A named choice of shortlist, candidates and local_features; custom takes '
+        'them as set', choices=('custom', *RERANK_PROFILES),
     )
     ranking: str = option(
         'probability',
@@ -92,6 +151,12 @@ class RerankConfig:
     batch: int = option(
         10, 'Pairs scored at a time; bounds the memory of reranking', minimum=1, maximum=1000
     )
+
+    @property
+    def effective(self) -> RerankConfig:
+        """The same with what the profile names."""
+        named: Any = RERANK_PROFILES.get(self.profile, {})
+        return replace(self, **named)
 
 
 @dataclass(frozen=True)
@@ -128,7 +193,8 @@ class MapConfig:
         0.0, 'Time that makes a new keyframe; 0: not by time', unit='s', minimum=0.0
     )
     local_dtype: str = option(
-        'float16', 'How local features are stored', choices=('float16', 'int8')
+        'float16', 'How local features are stored: one of 128 values takes 262 or 134 bytes',
+        choices=('float16', 'int8'),
     )
     thumbnail_width: int = option(
         320, 'Width of the stored thumbnail; 0 stores none', unit='px', minimum=0, maximum=4096
@@ -146,6 +212,14 @@ class NodeConfig:
     image_transport: str = option(
         'raw', 'Subscribe to image (raw) or image/compressed (compressed)',
         choices=('raw', 'compressed'),
+    )
+    image_reliability: str = option(
+        'reliable', 'Quality of the image subscription; reliable falls back where the publisher '
+        'offers best effort only', choices=('reliable', 'best_effort'),
+    )
+    image_depth: int = option(
+        5, 'Images that may wait in the subscription; only the newest is ever worked on',
+        minimum=1, maximum=1000,
     )
     hypotheses: int = option(10, 'Hypotheses published per image', minimum=1, maximum=10_000)
     no_image_warning_s: float = option(

@@ -15,22 +15,30 @@ from pathlib import Path
 
 import torch
 
-from .config import Config
+from .config import Config, RerankConfig
 from .decision import AgreementFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
-from .records import Candidate, Frame, Hypothesis, Recognition
+from .progress import Notify, silent
+from .records import Candidate, Frame, Hypothesis, Pose, Recognition
 
 
 class Recognizer:
     """Recognise the places of one map in camera images."""
 
-    def __init__(self, model: R2Former, place_map: PlaceMap, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        model: R2Former,
+        place_map: PlaceMap,
+        config: Config | None = None,
+        notify: Notify = silent,
+    ) -> None:
         """
-        Read the map's descriptors and index them.
+        Read the map and index its descriptors, or take up the index that is kept beside it.
 
+        :param notify: told what is being done, where that may take long.
         :raises MapError: if the map is damaged or was built with other weights.
         """
         self.config = config or Config()
@@ -38,18 +46,27 @@ class Recognizer:
         self.model = model
         self.place_map = place_map
         self.places = place_map.places()
-        self.index = PlaceIndex(*place_map.descriptors())
+        notify(f'{place_map.location}: {len(self.places)} places')
+        retrieval = self.config.retrieval
+        device = str(model.device) if retrieval.device == 'auto' else retrieval.device
+        self.index = PlaceIndex.of_map(place_map, self.places, retrieval, device, notify)
         origin = model.origin
         # Weights of the first training stage alone would rank by noise. (A network without any
         # training is only there to try the whole path.)
         self.reranks = origin.reranker_trained or not origin.trained
         self.filter = AgreementFilter(self.config.decision)
-        place_map.preload(self.config.map.preload_mb)
+        place_map.preload(self.config.map.preload_mb, notify)
 
     @classmethod
-    def open(cls, map_path: str | Path, config: Config | None = None) -> Recognizer:
+    def open(
+        cls,
+        map_path: str | Path,
+        config: Config | None = None,
+        model: R2Former | None = None,
+        notify: Notify = silent,
+    ) -> Recognizer:
         """
-        Load the configured weights and a map.
+        Load the configured weights, if no model is given, and a map.
 
         :raises WeightsError: if the weights cannot be loaded.
         :raises MapError: if the map cannot be read or was built with other weights.
@@ -57,17 +74,30 @@ class Recognizer:
         config = config or Config()
         place_map = PlaceMap.open(map_path)
         try:
-            return cls(load_configured(config), place_map, config)
+            return cls(model or load_configured(config), place_map, config, notify)
         except BaseException:
             place_map.close()
             raise
 
-    def recognize(self, frame: Frame) -> Recognition:
+    def warm_up(self) -> None:
+        """Run the network once, so that the first image does not wait for what is compiled."""
+        height, width = self.model.spec.image_height, self.model.spec.image_width
+        features = self.model.encode(torch.zeros(1, 3, height, width))
+        self.model.score(features, features)
+
+    def recognize(self, frame: Frame, odom_T_camera: Pose | None = None) -> Recognition:
         """
         Say which places of the map an image shows, and whether that is sure.
 
+        :param odom_T_camera: where odometry says the camera is, in a frame that may drift.
         :raises ImageError: if the frame holds no usable picture.
         """
+        return self.recognize_and_encode(frame, odom_T_camera)[0]
+
+    def recognize_and_encode(
+        self, frame: Frame, odom_T_camera: Pose | None = None
+    ) -> tuple[Recognition, ImageFeatures]:
+        """Recognise, and return the features too, for who has a use for them of his own."""
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
             query = self.encode(frame)
@@ -76,9 +106,10 @@ class Recognizer:
         with _timed(latency_ms, 'rerank'):
             hypotheses = self.rerank(query, candidates)
         state = self.filter.decide(hypotheses[0] if hypotheses else None)
-        return Recognition(
+        recognition = Recognition(
             frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
         )
+        return recognition, query
 
     def encode(self, frame: Frame) -> ImageFeatures:
         """Compute global descriptor and local features of the image (paper section 3.1)."""
@@ -96,14 +127,13 @@ class Recognizer:
         Where reranking is off, or its weights are untrained, the similarity ranks and scores.
         Sorting is by the difference of the logits: the probability rises with it, but saturates.
         """
-        settings = self.config.rerank
+        settings = self.config.rerank.effective
         if settings.candidates == 0 or not self.reranks:
             return [self._hypothesis(one, max(0.0, one.similarity)) for one in candidates]
-        chosen = candidates[: settings.candidates]
-        if not chosen:
+        if not candidates:
             return []
-        stored = self.place_map.features([one.place_id for one in chosen])
-        compared = ImageFeatures.stack(*stored, self.model.device)
+        query = query.strongest(settings.local_features)
+        chosen, compared = self.shortlist(query, candidates, settings)
         logits = self.model.score(query, compared, settings.batch)
         similarity = torch.tensor([one.similarity for one in chosen], device=logits.device)
         score, order = match_probability(logits), logits[:, 1] - logits[:, 0]
@@ -112,6 +142,20 @@ class Recognizer:
             order = score
         ranks = order.argsort(descending=True, stable=True).tolist()
         return [self._hypothesis(chosen[rank], float(score[rank])) for rank in ranks]
+
+    def shortlist(
+        self, query: ImageFeatures, candidates: list[Candidate], settings: RerankConfig
+    ) -> tuple[list[Candidate], ImageFeatures]:
+        """Choose the candidates to rerank, by a cheap comparison, and read their features."""
+        considered = candidates[: max(settings.shortlist, settings.candidates)]
+        stored = self.place_map.features([one.place_id for one in considered])
+        features = ImageFeatures.stack(*stored, self.model.device)
+        features = features.strongest(settings.local_features)
+        if len(considered) <= settings.candidates:
+            return considered, features
+        scores = self.model.rescore(query, features)
+        best = scores.topk(settings.candidates).indices.sort().values.tolist()
+        return [considered[row] for row in best], features[best]
 
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
         return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
@@ -126,7 +170,9 @@ def load_configured(config: Config) -> R2Former:
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
-    return model.with_precision(settings.precision)
+    if settings.backend == 'onnx':
+        return model.with_onnx(settings.onnx_folder, settings.onnx_providers.split(','))
+    return model.with_precision(settings.precision).with_backend(settings.backend)
 
 
 @contextmanager

@@ -37,7 +37,8 @@ def recognizer(tmp_path):
     """A recognizer on a map of twelve places."""
     build_map(FakeModel(), tmp_path / 'm.r2map', frames(), Config())
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
-        yield Recognizer(FakeModel(), place_map, with_values(Config(), {'rerank.candidates': 5}))
+        config = with_values(Config(), {'rerank.candidates': 5, 'rerank.shortlist': 0})
+        yield Recognizer(FakeModel(), place_map, config)
 
 
 def test_a_seen_place_is_recognised_under_other_light(recognizer):
@@ -59,6 +60,29 @@ def test_hypotheses_are_sorted_by_score_and_candidates_by_similarity(recognizer)
     assert similarities == sorted(similarities, reverse=True)
     assert {one.place.place_id for one in recognition.hypotheses} == \
         {one.place_id for one in recognition.candidates[:5]}
+
+
+def test_a_cheap_comparison_chooses_what_is_reranked(recognizer):
+    frame = Frame(0, picture(7))
+    far = recognizer.retrieve(recognizer.encode(frame))[::-1]  # the right place comes last
+    assert far[-1].place_id == 8
+    first = recognizer.rerank(recognizer.encode(frame), far)
+    assert 8 not in {one.place.place_id for one in first}
+    recognizer.config = with_values(recognizer.config, {'rerank.shortlist': PLACES})
+    chosen = recognizer.rerank(recognizer.encode(frame), far)
+    assert len(chosen) == 5 and chosen[0].place.place_id == 8
+
+
+def test_a_profile_names_how_much_is_compared(recognizer):
+    values = {'rerank.profile': 'fast', 'rerank.candidates': 3, 'rerank.local_features': 7}
+    recognizer.config = with_values(recognizer.config, values)
+    assert len(recognizer.recognize(Frame(0, picture(7))).hypotheses) == 10
+    recognizer.config = with_values(recognizer.config, {'rerank.profile': 'custom'})
+    query = recognizer.encode(Frame(0, picture(7)))
+    candidates = recognizer.retrieve(query)
+    settings = recognizer.config.rerank.effective
+    chosen, features = recognizer.shortlist(query, candidates, settings)
+    assert len(chosen) == 3 and features.xy.shape[1] == 7
 
 
 def test_without_reranking_the_similarity_ranks(recognizer):

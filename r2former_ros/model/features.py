@@ -30,12 +30,19 @@ class ImageFeatures:
     def __len__(self) -> int:
         return self.descriptor.shape[0]
 
-    def __getitem__(self, rows: int | slice) -> ImageFeatures:
+    def __getitem__(self, rows: int | slice | list[int]) -> ImageFeatures:
         """Select images; an integer keeps the batch dimension."""
         if isinstance(rows, int):
             rows = slice(rows, rows + 1 or None)
         return ImageFeatures(
             self.descriptor[rows], self.xy[rows], self.attention[rows], self.descriptors[rows]
+        )
+
+    def strongest(self, count: int) -> ImageFeatures:
+        """Keep the local features of largest attention; 0 keeps all."""
+        kept = slice(count or None)
+        return ImageFeatures(
+            self.descriptor, self.xy[:, kept], self.attention[:, kept], self.descriptors[:, kept]
         )
 
     def to(self, device: torch.device | str) -> ImageFeatures:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -18,10 +20,12 @@ from ..errors import WeightsError
 from .cnn_encoder import CnnEncoder
 from .encoder import VitEncoder
 from .features import ImageFeatures
+from .onnx_format import OnnxNetwork
 from .presets import ModelSpec
-from .reranker import Reranker
+from .reranker import Reranker, mean_best_correlation
 
 UNTRAINED = 'untrained weights'
+BACKENDS = ('auto', 'torch', 'numba')
 PRECISIONS = {
     'float32': torch.float32,
     'bfloat16': torch.bfloat16,
@@ -55,6 +59,8 @@ class R2Former(nn.Module):
         self.spec = spec
         self.origin = origin or Origin()
         self.precision = torch.float32
+        self.backend = 'torch'
+        self.onnx: OnnxNetwork | None = None
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
         self.encoder: Any = make_encoder(spec)
         self.reranker = Reranker()
@@ -72,6 +78,8 @@ class R2Former(nn.Module):
         :returns: ``descriptor`` (B, D), and N = min(num_local, patches) local features an image.
         :raises ImageError: if a side is smaller than a patch.
         """
+        if self.onnx is not None:
+            return self.onnx.encode(images)
         with self._autocast():
             features: ImageFeatures = self.encoder(images.to(self.device))
         return features
@@ -87,6 +95,11 @@ class R2Former(nn.Module):
         :raises ImageError: if an image has fewer than five local features.
         """
         query = query.to(self.device)
+        if self.onnx is not None and len(candidates):
+            return self.onnx.score(query, candidates)
+        if self.backend == 'numba' and len(candidates):
+            from .scoring import score_in_threads
+            return score_in_threads(self.reranker, query, candidates.to(self.device))
         chunks = range(0, len(candidates), batch)
         with self._autocast():
             logits = [
@@ -94,6 +107,15 @@ class R2Former(nn.Module):
                 for start in chunks
             ]
         return torch.cat(logits) if logits else torch.zeros(0, 2, device=self.device)
+
+    @torch.inference_mode()
+    def rescore(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+        """
+        Score one query image against K candidates in a cheap way, without the reranker.
+
+        :returns: (K,) float32: their mean best correlation.
+        """
+        return mean_best_correlation(query.to(self.device), candidates.to(self.device))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,6 +136,38 @@ class R2Former(nn.Module):
             raise WeightsError(f'{name}: not a precision; choose from {", ".join(PRECISIONS)}')
         self.precision = PRECISIONS[name]
         return self
+
+    def with_backend(self, name: str) -> R2Former:
+        """
+        Set what computes ``score``: ``torch``, the reference; ``numba``, the same in compiled
+        kernels on a CPU; or ``auto``, which takes numba where it can run.
+
+        :raises WeightsError: for another name, or where numba cannot run.
+        """
+        hindrance = self._numba_hindrance()
+        if name not in BACKENDS:
+            raise WeightsError(f'{name}: not a backend; choose from {", ".join(BACKENDS)}')
+        if name == 'numba' and hindrance:
+            raise WeightsError(f'the numba backend {hindrance}; choose auto or torch')
+        self.backend = 'torch' if name == 'torch' or hindrance else 'numba'
+        return self
+
+    def with_onnx(self, folder: str, providers: Sequence[str]) -> R2Former:
+        """
+        Let onnxruntime run ``encode`` and ``score`` from what ``export_onnx`` wrote.
+
+        :raises WeightsError: if something is missing or was made from other weights.
+        """
+        self.onnx = OnnxNetwork(folder, self.fingerprint, providers)
+        self.backend = 'onnx'
+        return self
+
+    def _numba_hindrance(self) -> str:
+        if self.device.type != 'cpu':
+            return 'runs on a CPU only'
+        if self.precision != torch.float32:
+            return 'computes in float32 only'
+        return '' if find_spec('numba') else 'needs the package numba (pip install numba)'
 
     def _autocast(self) -> AbstractContextManager[None]:
         enabled = self.precision != torch.float32

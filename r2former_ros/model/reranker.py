@@ -15,7 +15,7 @@ from torch import nn
 
 from ..errors import ImageError
 from .features import ImageFeatures
-from .transformer import LAYER_NORM_EPS, make_blocks, read_out
+from .transformer import LAYER_NORM_EPS, Attend, make_blocks, read_out, run_block
 
 WIDTH = 32
 HEADS = 4
@@ -43,42 +43,56 @@ class Reranker(nn.Module):
         self.ratio = nn.Parameter(torch.full((1,), 0.5))
         self._initialise()
 
-    def forward(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+    def forward(
+        self, query: ImageFeatures, candidates: ImageFeatures, attend: Attend | None = None
+    ) -> torch.Tensor:
         """
         Score one query against K candidates, or K queries against a candidate each.
 
+        :param attend: another way to attend, for inference; PyTorch's where None.
         :returns: logits (K, 2): no match, match.
         :raises ImageError: if an image has fewer than five local features.
         """
         pairs = correlate(query, candidates)  # (K, S, 5, 7)
-        summaries = self.summarise_partners(pairs)  # (K, S, 32)
-        return self.judge(summaries, pairs[:, :, 0, QUERY_XY])
+        summaries = self.summarise_partners(pairs, attend)  # (K, S, 32)
+        return self.judge(summaries, pairs[:, :, 0, QUERY_XY], attend)
 
-    def summarise_partners(self, pairs: torch.Tensor) -> torch.Tensor:
+    def summarise_partners(
+        self, pairs: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32)."""
         count, length = pairs.shape[:2]
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         tokens = tokens.flatten(0, 1)  # (K * S, 5, 32)
-        summary = self._through(self.block_1, self.class_token_1, tokens)
+        summary = self._through(self.block_1, self.class_token_1, tokens, attend)
         projected: torch.Tensor = self.pair_projection(summary)
         return projected.reshape(count, length, WIDTH)
 
-    def judge(self, summaries: torch.Tensor, query_xy: torch.Tensor) -> torch.Tensor:
+    def judge(
+        self, summaries: torch.Tensor, query_xy: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Block-2 and head: from all patches (K, S, 32) and where they are (K, S, 2) to logits."""
         tokens = summaries + encode_xy(query_xy)
         logits: torch.Tensor = self.head(
-            self._through(self.block_2, self.class_token_2, tokens)
+            self._through(self.block_2, self.class_token_2, tokens, attend)
         )
         return logits.float()
 
     def _through(
-        self, blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor
+        self,
+        blocks: nn.ModuleList,
+        class_token: torch.Tensor,
+        tokens: torch.Tensor,
+        attend: Attend | None,
     ) -> torch.Tensor:
         """Put a class token before the tokens (B, T, 32); return it (B, 32) after the blocks."""
-        tokens = torch.cat([class_token.expand(len(tokens), -1, -1).to(tokens), tokens], dim=1)
+        tokens = torch.cat([class_token.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
         for block in blocks[:-1]:
-            tokens = block(tokens)
-        summary, _ = read_out(blocks[-1], tokens, 1)
+            tokens = run_block(block, tokens, tokens.shape[1], attend) if attend else block(tokens)
+        if attend:
+            summary = run_block(blocks[-1], tokens, 1, attend)
+        else:
+            summary, _ = read_out(blocks[-1], tokens, 1)
         normed: torch.Tensor = self.norm(summary[:, 0])
         return normed
 
@@ -110,7 +124,7 @@ def correlate(query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
         right = F.normalize(candidates.descriptors.float(), dim=-1)
         correlation = left @ right.transpose(1, 2)  # (K, Nx, Ny)
     left_values, right_values = _patch_values(query), _patch_values(candidates)
-    left_values = left_values.expand(len(correlation), -1, -1)
+    left_values = left_values.expand(correlation.shape[0], -1, -1)
 
     best, partners = correlation.topk(PARTNERS, dim=2)  # (K, Nx, 5)
     own = left_values[:, :, None].expand(-1, -1, PARTNERS, -1)
@@ -120,6 +134,23 @@ def correlate(query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
     own = right_values[:, :, None].expand(-1, -1, PARTNERS, -1)
     from_candidate = torch.cat([_gather(left_values, partners), own, best[..., None]], dim=-1)
     return torch.cat([from_query, from_candidate], dim=1)
+
+
+def mean_best_correlation(
+    query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
+) -> torch.Tensor:
+    """
+    Compare a query with K candidates in a cheap way: how well patches find partners on average.
+
+    :returns: (K,) in [-1, 1], the mean over both sides of each patch's best correlation.
+    """
+    left = F.normalize(query.descriptors, dim=-1)
+    means = []
+    for start in range(0, len(candidates), batch):
+        right = F.normalize(candidates.descriptors[start : start + batch], dim=-1)
+        correlation = left @ right.transpose(1, 2)  # (batch, Nx, Ny)
+        means.append((correlation.amax(2).mean(1) + correlation.amax(1).mean(1)) / 2)
+    return torch.cat(means)
 
 
 def encode_xy(xy: torch.Tensor) -> torch.Tensor:

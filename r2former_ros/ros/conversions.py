@@ -16,6 +16,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose as PoseMessage
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, PointCloud2, PointField
 from sensor_msgs.msg import Image as ImageMessage
@@ -23,7 +24,7 @@ from std_msgs.msg import Header
 
 from ..encodings import decode_compressed, decode_image
 from ..geometry import pose_from_quaternion, quaternion_xyzw
-from ..records import Frame, Hypothesis, Place, Pose
+from ..records import Frame, Hypothesis, Place, Pose, StampedPose
 
 HYPOTHESIS = np.dtype([
     ('x', '<f4'), ('y', '<f4'), ('z', '<f4'),
@@ -130,6 +131,18 @@ def _point(hypothesis: Hypothesis) -> tuple[float, ...]:
     stamp = stamp_from(place.stamp_ns)
     return (*where, hypothesis.score, hypothesis.similarity, hypothesis.inliers, place.place_id,
             stamp.sec, stamp.nanosec)
+
+
+def stamped_pose_from(message: Odometry) -> StampedPose:
+    """
+    Read ``odom_T_base`` of an odometry message.
+
+    :raises ValueError: if its quaternion is no rotation.
+    """
+    position, rotation = message.pose.pose.position, message.pose.pose.orientation
+    pose = pose_from_quaternion(
+        [position.x, position.y, position.z], [rotation.x, rotation.y, rotation.z, rotation.w])
+    return StampedPose(stamp_ns_from(message.header.stamp), pose)
 
 
 def _hypothesis(point: np.void) -> Hypothesis:

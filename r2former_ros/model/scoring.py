@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Reranking on all cores of a CPU: pairs side by side, one thread each, with compiled attention.
+
+PyTorch would split each small operation over the cores and wait for the slowest, hundreds of
+times a pair. A pair of its own for each core stays in that core's cache and never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+from .features import ImageFeatures
+from .kernels import attend
+from .reranker import Reranker
+
+TOKENS_AT_A_TIME = 2000
+"""Tokens of the pairs that a thread works on together: more would leave the second cache."""
+
+
+def score_in_threads(
+    reranker: Reranker, query: ImageFeatures, candidates: ImageFeatures
+) -> torch.Tensor:
+    """
+    Score one query image against K candidates; all on the CPU, in float32.
+
+    :returns: logits (K, 2), equal to the reranker's own but for rounding.
+    :raises ImageError: if an image has fewer than five local features.
+    """
+    tokens = query.xy.shape[1] + candidates.xy.shape[1]
+    size = max(1, TOKENS_AT_A_TIME // tokens)
+    parts = [candidates[start : start + size] for start in range(0, len(candidates), size)]
+
+    @torch.inference_mode()
+    def score(part: ImageFeatures) -> torch.Tensor:
+        logits: torch.Tensor = reranker(query, part, _attend)
+        return logits
+
+    threads = torch.get_num_threads()
+    with _one_thread_each(threads):
+        return torch.cat(list(_pool(threads).map(score, parts)))
+
+
+def _attend(qkv: torch.Tensor, rows: int) -> torch.Tensor:
+    return torch.from_numpy(attend(qkv.numpy(), rows))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, 'rerank', initializer=lambda: torch.set_num_threads(1))
+
+
+@contextmanager
+def _one_thread_each(threads: int) -> Iterator[None]:
+    """Keep PyTorch from splitting operations; the setting is one for the whole process."""
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
