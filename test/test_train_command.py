@@ -15,6 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from r2former_ros.bags import BagWriter
 from r2former_ros.cli import main
 from r2former_ros.config import Config
+from r2former_ros.datasets import read_places
+from r2former_ros.errors import DatasetError
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.model import ModelSpec, load_model, save_weights
 from r2former_ros.model.checkpoint import untrained_model
@@ -186,8 +188,8 @@ def ground_truth(folder):
 def vg(folder):
     for part in ('queries', 'database'):
         for place in range(PLACES):
-            write(folder / 'images' / 'train' / part / f'@{100 * place}@{int(part == "queries")}@.jpg',
-                  place)
+            name = f'@{100 * place}@{int(part == "queries")}@.jpg'
+            write(folder / 'images' / 'train' / part / name, place)
     return folder
 
 
@@ -211,6 +213,27 @@ def msls(folder):
             (where / 'seq_info.csv').write_text('\n'.join([',key,sequence_key,frame_number',
                                                            *lines]))
     return folder
+
+
+def test_msls_is_read_without_panoramas_and_across_no_cities(tmp_path):
+    places = read_places(msls(tmp_path))
+    assert len(places.queries) == len(places.database) == 2 * (PLACES - 1)
+    assert [rows.tolist() for rows in places.positives] == [[row] for row in range(14)]
+    assert places.queries[3].name == 'q04.jpg'
+
+
+def test_places_by_utm_in_file_names(tmp_path):
+    for part, eastings in (('queries', (100, 500)), ('database', (105, 120, 300))):
+        folder = tmp_path / 'images' / 'train' / part
+        folder.mkdir(parents=True)
+        for easting in eastings:
+            (folder / f'@{easting}.0@7.0@.jpg').write_bytes(b'')
+    places = read_places(tmp_path)
+    assert [rows.tolist() for rows in places.positives] == [[0], []]
+    assert [rows.tolist() for rows in places.same_place] == [[0, 1], []]
+    assert len(places.with_positives_only().queries) == 1
+    with pytest.raises(DatasetError, match='neither a ground_truth.json'):
+        read_places(tmp_path / 'images')
 
 
 @pytest.mark.parametrize('make', [ground_truth, vg, msls])
