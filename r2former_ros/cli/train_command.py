@@ -89,6 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
         _bootstrap(arguments)
         return
     job, accelerator = _prepare(arguments, config)
+    from torch.multiprocessing.spawn import ProcessRaisedException
+
     from ..training.engine import FINAL
 
     fabric = lightning_fabric.Fabric(
@@ -96,7 +98,13 @@ def run(arguments: argparse.Namespace) -> None:
         precision=job.recipe.precision,  # type: ignore[arg-type]
         strategy='ddp_spawn' if arguments.devices > 1 else 'auto',
     )
-    steps, best = fabric.launch(partial(_train, job=job))
+    try:
+        steps, best = fabric.launch(partial(_train, job=job))
+    except ProcessRaisedException as error:
+        mistake = _of_user(error)
+        if mistake is None:
+            raise
+        raise mistake from error
     measured = f', best recall@1 {best:.3f}' if best >= 0 else ''
     print(f'{steps} steps{measured}: {job.out / FINAL}')
 
@@ -144,7 +152,10 @@ def _train(fabric: Any, job: Job) -> tuple[int, float]:
         return 0, trainer.run()
     with progress_bar(job.recipe.stage, trainer.steps) as bar:
         bar.unit = ' steps'
-        best = trainer.run(_reporter(bar, job.out))
+        scalars = _scalars(job.out)
+        best = trainer.run(_reporter(bar, scalars))
+        if scalars:
+            scalars.close()
     return trainer.progress.step, best
 
 
@@ -224,14 +235,24 @@ def _drive_sources(
     return drive_sources(frames, size, recipe, hold_out=arguments.hold_out)
 
 
-def _reporter(bar: Any, out: Path) -> Report:
-    """Show the loss beside the bar, and write TensorBoard scalars where it is installed."""
+def _of_user(error: Exception) -> ConfigError | None:
+    """Find the user's mistake in what a process ended with: it is the last line."""
+    line = str(error).strip().splitlines()[-1]
+    kind, _, text = line.partition(': ')
+    return ConfigError(text) if kind.startswith('r2former_ros.errors.') else None
+
+
+def _scalars(out: Path) -> Any:
+    """Open the TensorBoard file of a run; None where tensorboard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        scalars = None
-    else:
-        scalars = SummaryWriter(str(out))  # type: ignore[no-untyped-call]
+        return None
+    return SummaryWriter(str(out))  # type: ignore[no-untyped-call]
+
+
+def _reporter(bar: Any, scalars: Any) -> Report:
+    """Show the loss beside the bar, and write all figures as scalars where they are wanted."""
     shown: dict[str, str] = {}
 
     def report(step: int, figures: Mapping[str, float]) -> None:

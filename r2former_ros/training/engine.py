@@ -76,6 +76,7 @@ class Trainer:
         self.learner, self.optimizer = fabric.setup(learner, _optimizer(learner, recipe))
         self.miner = Miner(fabric, model, source, recipe)
         self.progress = Progress()
+        self._report: Report | None = None
 
     @property
     def steps_per_epoch(self) -> int:
