@@ -48,7 +48,7 @@ AUGMENTS: dict[str, AugmentConfig | None] = {
         coarse=0.15, occlusion=0.1, noise=0.1,
     ),
     'night': AugmentConfig(
-        zoom=0.1, shift=0.05, tilt=0.03, turn_deg=2.0, night=0.5, grey=0.2, coarse=0.2,
+        zoom=0.15, shift=0.05, tilt=0.04, turn_deg=3.0, night=0.5, grey=0.2, coarse=0.2,
         occlusion=0.2,
     ),
     'strong': AugmentConfig(),

@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DatasetError
-from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..model import PRESETS, R2Former, save_weights
 from ..model.checkpoint import untrained_model
 from ..model.encoder import VitEncoder
@@ -30,6 +29,7 @@ from ..model.r2former import Origin
 from ..model.reranker import Reranker
 from .augment import AugmentConfig
 from .image_store import digest_of
+from .learner import normalised
 from .pairs import (
     STRONG,
     PairRecipe,
@@ -46,7 +46,7 @@ CACHE_SIZE_PX = (240, 320)
 SAVE_EVERY_STEPS = 200
 PAIRS_AT_ONCE = 32
 LEAST_START_IMAGES = 257
-"""As many half images as the principal components that the class tokens take, and then some."""
+"""One more than a descriptor has values: they are fitted as principal components of images."""
 CALIBRATION_BATCHES = 25
 MILD = AugmentConfig(
     zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
@@ -115,10 +115,8 @@ def bootstrap(
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 (B, H, W, 3) of the right size into the input of a model."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) * 255
-                 for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images.permute(0, 3, 1, 2).float() - mean) / std
+    """Turn uint8 (B, H, W, 3) of the right size into the input of the model that is made."""
+    return normalised(images, PRESETS['tiny'].input)
 
 
 def _set_encoder(encoder: VitEncoder, pool: ImagePool, config: BootstrapConfig) -> None:
