@@ -168,7 +168,8 @@ def test_msls_keeps_its_validation_cities_apart(tmp_path):
 def test_the_live_node_and_the_offline_run_agree_on_every_frame_both_saw(tmp_path, capsys):
     pytest.importorskip('rclpy')
     small = ['--weights', 'tiny', '--device', 'cpu', '--set', 'model.image_height=64',
-             '--set', 'model.image_width=96', '--set', 'node.diagnostics_period_s=0.2']
+             '--set', 'model.image_width=96', '--set', 'model.backend=torch',
+             '--set', 'node.diagnostics_period_s=0.2']
     seeds = list(range(8))
     bag, lap = (write_bag(tmp_path / name, seeds) for name in ('bag', 'lap'))
     site = tmp_path / 'site.r2map'

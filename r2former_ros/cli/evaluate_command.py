@@ -99,7 +99,7 @@ def ask(
     names = parse_methods(arguments.methods)
 
     def prepare(place_map: PlaceMap) -> list[Method]:
-        return make_methods(names, place_map, model, config)
+        return make_methods(names, place_map, model)
 
     try:
         return run_trial(trial, model, config, make_methods=prepare, shown=progress)
@@ -164,6 +164,8 @@ def print_result(result: dict[str, Any]) -> None:
     decision = ', '.join(f'{name} {number(value, 2)}'
                          for name, value in result['decision'].items() if value is not None)
     print(f'reranked score as decision: {decision}')
+    if 'live' in result:
+        print('live: retrieval is the order, by similarity, of the hypotheses that were published')
     for name in ('states', 'live'):
         if result.get(name):
             print(f'{name}: ' + ', '.join(f'{key} {n}' for key, n in result[name].items()))
