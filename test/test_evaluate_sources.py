@@ -73,6 +73,26 @@ def test_a_bag_on_a_map_is_judged_by_the_poses_of_both(tmp_path, site, fake, cap
     assert wide['outside'] == 1 and wide['per_query'][0]['positives'] == [1, 2, 3]
 
 
+def test_images_that_cannot_be_used_are_left_out_named_and_counted(
+    tmp_path, site, fake, capsys
+):
+    with BagWriter(tmp_path / 'bag') as bag:
+        for stamp_ns, image in ((10, picture(2, 96, 128)), (20, picture(3, 4, 4))):
+            bag.image('/camera', Frame(stamp_ns, image))
+        bag.image('/camera', Frame(10**11, picture(4, 96, 128)))  # after the last pose
+        pose = StampedPose(10, pose_from_yaw(2 * STEP_M, 0, 0))
+        bag.odometry('/odom', pose, frame_id='map', child_frame_id='camera')
+    strangers = tmp_path / 'strangers'
+    strangers.mkdir()
+    (strangers / 'half.jpg').write_bytes(b'half')
+    result = evaluate(tmp_path, '--bag', tmp_path / 'bag', '--map', site, '--pose-topic', '/odom',
+                      '--negatives', strangers)
+    assert (result['queries'], result['left_out']) == (1, 3)
+    said = capsys.readouterr().err
+    for match in ('20: image of 4x4 pixels', 'no pose at stamp 100000000000', 'half.jpg: is no'):
+        assert match in said
+
+
 def test_a_bag_on_itself_names_only_keyframes_that_are_old_enough(tmp_path, fake):
     seeds = [0, 1, 2, 3, 0, 1, 7, 3]
     bag = write_bag(tmp_path / 'bag', seeds)

@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
     out = _made(arguments.out)
     with opened_trial(arguments, model, config) as trial:
         outcomes, live = answers(arguments, trial, model, config)
+        for line in [line for queries in trial.queries for line in queries.left_out][:10]:
+            print(f'left out: {line}', file=sys.stderr)
         result = {**result_of(trial, outcomes, model, config, _command()), **live}
         print_result(result)
         if arguments.json:
