@@ -142,6 +142,26 @@ def test_a_cached_run_goes_on_without_the_model_and_says_the_same(tmp_path, site
     assert len(list((tmp_path / 'c').iterdir())) == 1
 
 
+def test_a_stopped_run_keeps_what_it_has_and_says_how_to_go_on(
+    tmp_path, site, fake, monkeypatch, capsys
+):
+    bag = write_bag(tmp_path / 'bag', [0, 3, 5])
+    encode = fake.encode
+
+    def stopped(images):
+        if fake.calls == 2:
+            raise KeyboardInterrupt
+        return encode(images)
+
+    monkeypatch.setattr(fake, 'encode', stopped)
+    arguments = ['--bag', bag, '--map', site, '--pose-topic', '/odom', '--cache', tmp_path / 'c']
+    assert main(['evaluate', *map(str, arguments)]) == 130
+    assert 'the same command goes on from here' in capsys.readouterr().err
+    monkeypatch.setattr(fake, 'encode', encode)
+    assert evaluate(tmp_path, *arguments)['queries'] == 3
+    assert fake.calls == 3  # only the image that was missing
+
+
 @pytest.mark.parametrize(('arguments', 'match'), [
     ([], 'needs one of --dataset and --bag'),
     (['--bag', 'b', '--pose-topic', '/odom'], '--bag needs one of --map and --self'),

@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
     out = _made(arguments.out)
-    with opened_trial(arguments, model, config) as trial:
+    with stoppable(arguments.cache), opened_trial(arguments, model, config) as trial:
         outcomes, live = answers(arguments, trial, model, config)
         for line in [line for queries in trial.queries for line in queries.left_out][:10]:
             print(f'left out: {line}', file=sys.stderr)
@@ -103,11 +105,16 @@ def ask(
     def prepare(place_map: PlaceMap) -> list[Method]:
         return make_methods(names, place_map, model)
 
+    return run_trial(trial, model, config, make_methods=prepare, shown=progress)
+
+
+@contextmanager
+def stoppable(cache: str | None) -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
     try:
-        return run_trial(trial, model, config, make_methods=prepare, shown=progress)
+        yield
     except KeyboardInterrupt:
-        remedy = ('the same command goes on from here' if arguments.cache
-                  else 'with --cache it could go on')
+        remedy = 'the same command goes on from here' if cache else 'with --cache it could go on'
         print(f'stopped: {remedy}', file=sys.stderr)
         raise
 
