@@ -19,7 +19,7 @@ def test_the_table_of_settings_is_current():
     assert (ROOT / 'docs' / 'settings.md').read_text() == module.reference()
 
 
-@pytest.mark.parametrize('page', ['README.md', 'docs/method.md'])
+@pytest.mark.parametrize('page', ['README.md', 'docs/method.md', 'docs/evaluation.md'])
 def test_links_to_files_lead_somewhere(page):
     path = ROOT / page
     links = re.findall(r'\]\(([^)#]+)[^)]*\)', path.read_text())
