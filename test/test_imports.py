@@ -17,10 +17,10 @@ LEVELS = (
      'progress', 'index_cache'},
     {'place_table', 'sqlite_store'},
     {'images', 'town', 'trajectories'},
-    {'model', 'place_map', 'place_index', 'decision', 'bags', 'verification'},
+    {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification'},
     {'recognizer'},
     {'mapping'},
-    {'frame_sources', 'datasets'},
+    {'frame_sources', 'datasets', 'map_size'},
     {'evaluation', 'training'},
     {'ros'},
     {'cli'},
@@ -28,7 +28,7 @@ LEVELS = (
 ONLY_IN = {
     'faiss': {'place_index'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
-    'sqlite3': {'sqlite_store'},
+    'sqlite3': {'sqlite_store', 'map_repair'},
     'numba': {'model'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation'},
