@@ -167,6 +167,19 @@ class PlaceMap:
             raise MapError(f'{self.location}: has no place {place_id}')
         return self._intact(row)
 
+    def copy_to(self, path: str | Path) -> int:
+        """
+        Write all places to a single file, in place of what is there; return how many they are.
+
+        Keyframes may be added meanwhile, also from another thread: what was on disk at the start
+        is copied.
+
+        :raises MapError: if the file cannot be written.
+        """
+        self.store.copy_to(Path(path))
+        with PlaceMap.open(path) as copy:
+            return len(copy)
+
     def problems(self) -> Iterator[str]:
         """Look through the whole map and yield one line for each thing that is wrong."""
         yield from self.store.damage()

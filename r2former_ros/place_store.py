@@ -140,6 +140,9 @@ class PlaceStore(Protocol):
     def thumbnails(self) -> Iterator[BlobRow]:
         """Yield all thumbnails, by id."""
 
+    def copy_to(self, path: Path) -> None:
+        """Write all places to a single map file, in place of what is there."""
+
     def damage(self) -> Iterator[str]:
         """Yield a line for each thing that the engine itself finds wrong."""
 

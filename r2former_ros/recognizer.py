@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The page to read first: encode, retrieve, rerank, decide.
+The page to read first: encode, retrieve, rerank, verify, decide.
 
 ``Recognizer.recognize`` is the whole of R2Former at run time; every other module serves it.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,18 @@ from .model import ImageFeatures, R2Former, blended_score, load_model, match_pro
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
 from .progress import Notify, silent
-from .records import Candidate, Frame, Hypothesis, Recognition
+from .records import (
+    NOT_VERIFIED,
+    Candidate,
+    Frame,
+    Hypothesis,
+    Keyframe,
+    LocalFeatures,
+    Place,
+    Pose,
+    Recognition,
+)
+from .verification import count_inliers
 
 
 class Recognizer:
@@ -59,10 +71,14 @@ class Recognizer:
 
     @classmethod
     def open(
-        cls, map_path: str | Path, config: Config | None = None, notify: Notify = silent
+        cls,
+        map_path: str | Path,
+        config: Config | None = None,
+        model: R2Former | None = None,
+        notify: Notify = silent,
     ) -> Recognizer:
         """
-        Load the configured weights and a map.
+        Load the configured weights, if no model is given, and a map.
 
         :raises WeightsError: if the weights cannot be loaded.
         :raises MapError: if the map cannot be read or was built with other weights.
@@ -70,7 +86,7 @@ class Recognizer:
         config = config or Config()
         place_map = PlaceMap.open(map_path)
         try:
-            return cls(load_configured(config), place_map, config, notify)
+            return cls(model or load_configured(config), place_map, config, notify)
         except BaseException:
             place_map.close()
             raise
@@ -81,12 +97,19 @@ class Recognizer:
         features = self.model.encode(torch.zeros(1, 3, height, width))
         self.model.score(features, features)
 
-    def recognize(self, frame: Frame) -> Recognition:
+    def recognize(self, frame: Frame, odom_T_camera: Pose | None = None) -> Recognition:
         """
         Say which places of the map an image shows, and whether that is sure.
 
+        :param odom_T_camera: where odometry says the camera is, in a frame that may drift.
         :raises ImageError: if the frame holds no usable picture.
         """
+        return self.recognize_and_encode(frame, odom_T_camera)[0]
+
+    def recognize_and_encode(
+        self, frame: Frame, odom_T_camera: Pose | None = None
+    ) -> tuple[Recognition, ImageFeatures]:
+        """Recognise, and return the features too, for who has a use for them of his own."""
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
             query = self.encode(frame)
@@ -94,10 +117,13 @@ class Recognizer:
             candidates = self.retrieve(query)
         with _timed(latency_ms, 'rerank'):
             hypotheses = self.rerank(query, candidates)
-        state = self.filter.decide(hypotheses[0] if hypotheses else None)
-        return Recognition(
+        with _timed(latency_ms, 'verify'):
+            hypotheses, best = self.verify(query, hypotheses)
+        state = self.filter.decide(best)
+        recognition = Recognition(
             frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
         )
+        return recognition, query
 
     def encode(self, frame: Frame) -> ImageFeatures:
         """Compute global descriptor and local features of the image (paper section 3.1)."""
@@ -145,6 +171,47 @@ class Recognizer:
         best = scores.topk(settings.candidates).indices.sort().values.tolist()
         return [considered[row] for row in best], features[best]
 
+    def verify(
+        self, query: ImageFeatures, hypotheses: list[Hypothesis]
+    ) -> tuple[list[Hypothesis], Hypothesis | None]:
+        """
+        Check the first hypotheses by geometry, as many as the configuration says.
+
+        :returns: the hypotheses, those that failed last; and the best to decide on, None where
+            all that were checked failed.
+        """
+        config = self.config.verification
+        if config.hypotheses == 0 or not hypotheses:
+            return hypotheses, hypotheses[0] if hypotheses else None
+        local_features = query.local_features_of(0)
+        first = [self.verified(local_features, one) for one in hypotheses[: config.hypotheses]]
+        good = [one for one in first if one.inliers >= config.min_inliers]
+        failed = [one for one in first if one.inliers < config.min_inliers]
+        ranked = [*good, *hypotheses[config.hypotheses:], *failed]
+        return ranked, good[0] if good else None
+
+    def verified(self, query: LocalFeatures, hypothesis: Hypothesis) -> Hypothesis:
+        """Count a hypothesis's inliers, where that was not done yet."""
+        if hypothesis.inliers != NOT_VERIFIED:
+            return hypothesis
+        (_, (place,)) = self.place_map.features([hypothesis.place.place_id])
+        spec = self.model.spec
+        longer_side_px = max(spec.image_height, spec.image_width)
+        inliers = count_inliers(query, place, longer_side_px, self.config.verification)
+        return replace(hypothesis, inliers=inliers)
+
+    def add(self, keyframe: Keyframe) -> Place:
+        """
+        Add a place to the map, where it is on disk when this returns, and to the index.
+
+        :raises MapError: if the map was opened for reading, or cannot be written.
+        """
+        place_id = self.place_map.add(keyframe)
+        place = Place(place_id, keyframe.stamp_ns, keyframe.map_T_camera, keyframe.source)
+        self.places.add(place)
+        self.index.add(place_id, keyframe.descriptor)
+        return place
+
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
         return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
 
@@ -158,6 +225,8 @@ def load_configured(config: Config) -> R2Former:
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
+    if settings.backend == 'onnx':
+        return model.with_onnx(settings.onnx_folder, settings.onnx_providers.split(','))
     return model.with_precision(settings.precision).with_backend(settings.backend)
 
 

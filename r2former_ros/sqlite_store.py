@@ -17,7 +17,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from .errors import MapError
@@ -208,6 +208,16 @@ class SqliteStore:
         query = 'SELECT * FROM thumbnails ORDER BY place_id'
         with translated(self._path):
             yield from map(BlobRow._make, self._connection.execute(query))
+
+    def copy_to(self, path: Path) -> None:
+        """Write all places to a single map file, in place of what is there."""
+        if path.resolve() == self._path.resolve():
+            raise MapError(f'{path}: is the map itself; choose another name for the copy')
+        unfinished = path.with_name(f'{path.name}.part')
+        unfinished.unlink(missing_ok=True)
+        with translated(path), closing(_reading_connection(self._path)) as connection:
+            connection.execute('VACUUM INTO ?', (str(unfinished),))
+        os.replace(unfinished, path)
 
     def damage(self) -> Iterator[str]:
         """Yield what SQLite's own check of the file's structure finds."""

@@ -19,7 +19,8 @@ LEVELS = (
     {'images', 'town', 'trajectories'},
     {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification'},
     {'recognizer'},
-    {'mapping'},
+    {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
+    {'loop_closure'},
     {'frame_sources', 'datasets', 'map_size'},
     {'evaluation', 'training'},
     {'ros'},
@@ -27,9 +28,10 @@ LEVELS = (
 )
 ONLY_IN = {
     'faiss': {'place_index'},
+    'gtsam': {'pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
-    'sqlite3': {'sqlite_store', 'map_repair'},
     'numba': {'model'},
+    'sqlite3': {'sqlite_store', 'map_repair'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation'},
 }

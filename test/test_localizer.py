@@ -166,8 +166,8 @@ def test_pose_is_published_only_when_localized(make_node):
     node = make_node(**{'decision.agreement_frames': 2})
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     poses, states = [], []
-    node._pose.publish = poses.append
-    node._state.publish = states.append
+    node.outputs._pose.publish = poses.append
+    node.outputs._state.publish = states.append
     assert node._work(image_message(1, 5))
     assert (len(poses), [one.data for one in states]) == (0, ['candidate'])
     assert node._work(image_message(1, 6))

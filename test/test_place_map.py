@@ -276,3 +276,20 @@ def test_the_file_is_marked_as_ours_for_the_sqlite_shell(site):
     assert connection.execute('PRAGMA page_size').fetchone()[0] == 8192
     assert connection.execute('SELECT x, y FROM places WHERE id = 3').fetchone() == (2.0, 4.0)
     connection.close()
+
+
+def test_a_copy_of_a_growing_map_is_one_file_and_replaces_the_copy_before(site, tmp_path):
+    copy = tmp_path / 'copy.r2map'
+    with PlaceMap.open(site, writable=True) as place_map:
+        for count in (4, 5):
+            place_map.add(keyframe(count))
+            assert place_map.copy_to(copy) == count
+        with pytest.raises(MapError, match=r'site.r2map: is the map itself'):
+            place_map.copy_to(site)
+        with pytest.raises(MapError, match='no_folder'):
+            place_map.copy_to(tmp_path / 'no_folder' / 'copy.r2map')
+    assert {path.name for path in tmp_path.iterdir()} == {'site.r2map', 'copy.r2map'}
+    with PlaceMap.open(copy) as place_map:
+        assert place_map.header == HEADER and list(place_map.problems()) == []
+        (_, (local,)) = place_map.features([5])
+        assert np.allclose(local.descriptors, keyframe(5).local_features.descriptors, atol=0.02)

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..records import Frame
 
     config = config_from(arguments)
-    recognizer = Recognizer.open(arguments.map, config, notify)
+    recognizer = Recognizer.open(arguments.map, config, notify=notify)
     say_what_runs(recognizer.model)
     show = _json_line if arguments.json else _text_line
     for path in arguments.images:

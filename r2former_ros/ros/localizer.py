@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The node: convert, recognise, publish.
+The node: convert, recognise, hand to the consumers.
 
 A LifecycleNode. Configuring loads weights and map; activating subscribes. The image callback
 keeps the newest message and returns; one worker thread does the rest.
@@ -17,32 +17,24 @@ from collections.abc import Callable
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
-from std_msgs.msg import String
 
 from ..config import Config
-from ..decision import pose_covariance
 from ..errors import ConfigError, ImageError, R2FormerError
 from ..newest import NewestWorker
-from ..recognizer import Recognizer
-from ..records import Recognition, State
-from .conversions import frame_from, header_from, hypotheses_message, pose_message, stamp_ns_from
+from ..recognizer import Recognizer, load_configured
+from ..records import State
+from .conversions import frame_from, header_from, stamp_ns_from
 from .diagnostics import Statistics, status_of
+from .inputs import STEADY, ImageInput, ImageLike, OdometryInput
+from .interface import DIAGNOSTICS
+from .loop_reporter import LoopReporter
+from .outputs import Consumer, Outputs, Seen
 from .parameters import declare_parameters, read_config, refuse_changes
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)
-"""For timers that must run on when simulated time stands still."""
 
 Transition = Callable[['Localizer', LifecycleState], TransitionCallbackReturn]
 
@@ -63,7 +55,12 @@ def logged(transition: Transition) -> Transition:
 
 
 class Localizer(LifecycleNode):
-    """Publish where the camera is on a map of places."""
+    """
+    Publish where the camera is on a map of places.
+
+    ``consumers`` is where more can be done with each image: configuring fills the list, and the
+    worker thread calls each with what was seen.
+    """
 
     def __init__(self) -> None:
         super().__init__('localizer', automatically_declare_parameters_from_overrides=True)
@@ -71,34 +68,33 @@ class Localizer(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_parameters)
         self.config = Config()
         self.recognizer: Recognizer | None = None
-        self.worker: NewestWorker[Image | CompressedImage] | None = None
+        self.worker: NewestWorker[ImageLike] | None = None
+        self.images: ImageInput | None = None
+        self.odometry: OdometryInput | None = None
+        self.loops: LoopReporter | None = None
+        self.consumers: list[Consumer] = []
         self.statistics = Statistics(started_s=time.monotonic())
-        self._subscription: Subscription | None = None
+        self.outputs = Outputs(self)
         self._timers: list[Timer] = []
-        self._hypotheses = self.create_lifecycle_publisher(PointCloud2, '~/hypotheses', 10)
-        self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, '~/pose', 10)
-        self._state = self.create_lifecycle_publisher(String, '~/state', LATCHED)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # Not a lifecycle publisher: it is silent by having no timer.
+        self._diagnostics = self.create_publisher(
+            DIAGNOSTICS.message, DIAGNOSTICS.name, DIAGNOSTICS.qos)
 
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load weights and map."""
         self.config = read_config(self)
-        if not self.config.map.path:
-            raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
-        self.recognizer = Recognizer.open(
-            self.config.map.path, self.config, self.get_logger().info
-        )
+        try:
+            self.recognizer = self._open()
+        except BaseException:
+            self._release()
+            raise
         self.recognizer.warm_up()
-        model = self.recognizer.model
-        self.get_logger().info(
-            f'map {self.config.map.path} with {len(self.recognizer.index)} places; '
-            f'{model.origin.text}, {model.spec.preset}, on {model.device}'
-        )
-        if not model.origin.trained:
-            self.get_logger().warning('untrained weights: results mean nothing')
-        elif not self.recognizer.reranks:
-            self.get_logger().warning('untrained reranker: hypotheses are ranked by similarity')
+        self._describe(self.recognizer)
+        self.outputs.config = self.config
+        self.consumers = [self.outputs.publish]
+        if self.loops is not None:
+            self.consumers.append(self.loops.take)
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -106,11 +102,12 @@ class Localizer(LifecycleNode):
         """Subscribe and start working."""
         super().on_activate(state)
         self.statistics = Statistics(started_s=time.monotonic())
+        self.odometry = OdometryInput(self)
         self.worker = NewestWorker(self._work)
-        self._subscribe(ReliabilityPolicy.RELIABLE)
+        self.images = ImageInput(self, self.config.node, self._on_image)
         period_s = self.config.node.diagnostics_period_s
         self._timers = [self.create_timer(period_s, self._publish_diagnostics, clock=STEADY)]
-        self._state.publish(String(data=State.LOST.value))
+        self.outputs.say_state(State.LOST, again=True)
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -132,17 +129,32 @@ class Localizer(LifecycleNode):
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _open(self) -> Recognizer:
+        """Load the weights, open the saved map, and begin one for this drive."""
+        path, notify = self.config.map.path, self.get_logger().info
+        if not self.config.loop_closure.enabled:
+            if not path:
+                raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
+            return Recognizer.open(path, self.config, notify=notify)
+        model = load_configured(self.config)
+        self.loops = LoopReporter(self, model, self.config)
+        self.get_logger().info(f'this drive grows {self.loops.place_map.location}')
+        if path:
+            return Recognizer.open(path, self.config, model, notify)
+        # The new map stands in, as it is now: empty, so nothing is recognised on it.
+        return Recognizer(model, self.loops.place_map, self.config)
+
+    def _on_image(self, message: ImageLike) -> None:
         self.statistics.last_image_s = time.monotonic()
         if self.worker is not None:
             self.worker.offer(message)
 
-    def _work(self, message: Image | CompressedImage) -> bool:
-        """Recognise one image, in the worker thread; False for one that is of no use."""
-        assert self.recognizer is not None
+    def _work(self, message: ImageLike) -> bool:
+        """Deal with one image, in the worker thread; False for one that is of no use."""
         try:
-            recognition = self.recognizer.recognize(frame_from(message))
-            self._publish(recognition)
+            seen = self._see(message)
+            for consumer in self.consumers:
+                consumer(seen)
         except ImageError as error:
             return self._bad(message, str(error))
         except Exception as error:
@@ -152,7 +164,15 @@ class Localizer(LifecycleNode):
             return self._bad(message, f'{type(error).__name__}: {error}')
         return True
 
-    def _bad(self, message: Image | CompressedImage, reason: str) -> bool:
+    def _see(self, message: ImageLike) -> Seen:
+        assert self.recognizer is not None
+        frame = frame_from(message)
+        odom_T_camera = self.odometry.at(frame.stamp_ns) if self.odometry else None
+        recognition, features = self.recognizer.recognize_and_encode(frame, odom_T_camera)
+        self.statistics.saw(recognition, time.monotonic())
+        return Seen(frame, recognition, features, odom_T_camera)
+
+    def _bad(self, message: ImageLike, reason: str) -> bool:
         self.statistics.last_bad = reason
         stamp_ns = stamp_ns_from(message.header.stamp)
         self.get_logger().warning(
@@ -160,27 +180,23 @@ class Localizer(LifecycleNode):
         )
         return False
 
-    def _publish(self, recognition: Recognition) -> None:
-        before = self.statistics.state
-        self.statistics.saw(recognition, time.monotonic())
-        stamp_ns, frame_id = recognition.stamp_ns, self.config.map.frame_id
-        first = recognition.hypotheses[: self.config.node.hypotheses]
-        self._hypotheses.publish(hypotheses_message(first, stamp_ns, frame_id))
-        if recognition.state is not before:
-            self._state.publish(String(data=recognition.state.value))
-        best = recognition.best
-        if recognition.state is State.LOCALIZED and best and best.place.map_T_camera is not None:
-            covariance = pose_covariance(first, self.config.decision)
-            self._pose.publish(
-                pose_message(best.place.map_T_camera, covariance, stamp_ns, frame_id)
-            )
+    def _describe(self, recognizer: Recognizer) -> None:
+        model = recognizer.model
+        self.get_logger().info(
+            f'map {self.config.map.path or "none"} with {len(recognizer.index)} places; '
+            f'{model.origin.text}, {model.spec.preset}, on {model.device}'
+        )
+        if not model.origin.trained:
+            self.get_logger().warning('untrained weights: results mean nothing')
+        elif not recognizer.reranks:
+            self.get_logger().warning('untrained reranker: hypotheses are ranked by similarity')
 
     def _publish_diagnostics(self) -> None:
         if self.worker is None or self.recognizer is None:
             return
         now_s = time.monotonic()
         silent = self.statistics.silence_s(now_s) > self.config.node.no_image_warning_s
-        topic = self._subscription.topic_name if self._subscription and silent else ''
+        topic = self.images.topic_name if self.images and silent else ''
         if topic:
             self.get_logger().warning(
                 f'no image arrives on {topic}; is the topic name right?',
@@ -191,42 +207,20 @@ class Localizer(LifecycleNode):
             self.worker.counters,
             silent_topic=topic,
             queue_age_s=self.worker.queue_age_s,
-            constants=self._constants(),
+            constants=self._constants(self.recognizer),
         )
         now_ns = self.get_clock().now().nanoseconds
         self._diagnostics.publish(DiagnosticArray(header=header_from(now_ns, ''), status=[status]))
 
-    def _constants(self) -> dict[str, str]:
-        assert self.recognizer is not None
-        model = self.recognizer.model
+    def _constants(self, recognizer: Recognizer) -> dict[str, str]:
+        model = recognizer.model
         return {
             'map': self.config.map.path,
-            'places': str(len(self.recognizer.index)),
+            'places': str(len(recognizer.index)),
+            **(self.loops.facts() if self.loops else {}),
             'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
             'device': str(model.device),
         }
-
-    def _subscribe(self, reliability: ReliabilityPolicy) -> None:
-        """Depth 1: an older image is of no use, and waiting ones only add latency."""
-        compressed = self.config.node.image_transport == 'compressed'
-        self._subscription = self.create_subscription(
-            CompressedImage if compressed else Image,
-            'image/compressed' if compressed else 'image',
-            self._on_image,
-            QoSProfile(depth=1, reliability=reliability),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
-        )
-
-    def _on_incompatible(self, _: object) -> None:
-        """Fall back to best effort, from a timer: a subscription cannot end in its own event."""
-        self.get_logger().warning('the publisher offers best effort only: images may be lost')
-        timer = self.create_timer(0.0, lambda: self._fall_back(timer), clock=STEADY)
-
-    def _fall_back(self, timer: Timer) -> None:
-        self.destroy_timer(timer)
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscribe(ReliabilityPolicy.BEST_EFFORT)
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         return refuse_changes(parameters, configured=self.recognizer is not None)
@@ -235,14 +229,21 @@ class Localizer(LifecycleNode):
         for timer in self._timers:
             self.destroy_timer(timer)
         self._timers = []
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
+        if self.images is not None:
+            self.images.close()
+            self.images = None
+        if self.odometry is not None:
+            self.odometry.close()
         if self.worker is not None:
             self.worker.stop()
             self.worker = None
+        self.odometry = None
 
     def _release(self) -> None:
+        self.consumers = []
+        if self.loops is not None:
+            self.loops.close()
+            self.loops = None
         if self.recognizer is not None:
             self.recognizer.place_map.close()
             self.recognizer = None

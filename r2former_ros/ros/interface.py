@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The topics and services of the localizer: the one table that the node and the docs are made from.
+
+``docs/make_reference.py`` writes it down, and a test holds it against a running node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+TEN = QoSProfile(depth=10)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic, relative to the node as ROS writes it. ``qos`` None: set by parameters."""
+
+    name: str
+    message: Any
+    qos: QoSProfile | None
+    rate: str
+    meaning: str
+
+    def qos_text(self) -> str:
+        """Write the quality of service for a person."""
+        if self.qos is None:
+            return 'by `node.image_reliability` and `node.image_depth`'
+        reliable = self.qos.reliability is not ReliabilityPolicy.BEST_EFFORT
+        latched = self.qos.durability is DurabilityPolicy.TRANSIENT_LOCAL
+        words = ['reliable' if reliable else 'best effort', f'depth {self.qos.depth}']
+        return ', '.join(words + ['latched'] * latched)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service, always ``std_srvs/Trigger``."""
+
+    name: str
+    meaning: str
+    kind: Any = Trigger
+
+
+IMAGE = Topic('image', Image, None, 'camera', 'Images, with `node.image_transport` raw')
+COMPRESSED = Topic('image/compressed', CompressedImage, None, 'camera',
+                   'JPEG or PNG images, with `node.image_transport` compressed, instead')
+ODOMETRY = Topic('odom', Odometry, QoSProfile(depth=100), 'odometry',
+                 'Where the camera has moved; optional. Its child frame stands for the camera')
+SUBSCRIBED = (IMAGE, COMPRESSED, ODOMETRY)
+
+HYPOTHESES = Topic('~/hypotheses', PointCloud2, TEN, 'each image used',
+                   'One point a hypothesis, best first; its fields are listed below')
+POSE = Topic('~/pose', PoseWithCovarianceStamped, TEN, 'each image used while localized',
+             'Pose of the most probable place, and how far from it the camera may be')
+STATE = Topic('~/state', String, LATCHED, 'on change', '`lost`, `candidate` or `localized`')
+DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, TEN, '`node.diagnostics_period_s`',
+                    'A level, a sentence, and the figures behind it')
+PUBLISHED = (HYPOTHESES, POSE, STATE, DIAGNOSTICS)
+
+SERVICES: tuple[Service, ...] = ()
+
+# These are there only with loop_closure.enabled.
+CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',
+                    'Intrinsics, optional: they give loop closures a rotation')
+LOOP_CLOSURES = Topic(
+    '~/loop_closures', PointCloud2, TEN, 'each loop closure',
+    'A keyframe that was taken near a place. The frame is that of the odometry for a place of '
+    'this drive, and that of the map for one of a saved map')
+SAVE_MAP = Service('~/save_map', 'Copy the map of this drive')
+LOOP_CLOSURE = (CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP)
+
+
+def create_publisher(node: LifecycleNode, topic: Topic) -> Any:
+    """Make the publisher of a topic; it is silent unless the node is active."""
+    return node.create_lifecycle_publisher(topic.message, topic.name, topic.qos)
