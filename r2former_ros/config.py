@@ -100,10 +100,10 @@ class RetrievalConfig:
         choices=('auto', 'cpu', 'cuda'),
     )
     flat_up_to: int = option(
-        50_000, 'Places up to which auto is flat', unit='places', minimum=0
+        200_000, 'Places up to which auto is flat', unit='places', minimum=0
     )
     hnsw_up_to: int = option(
-        300_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
+        400_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
     )
     hnsw_links: int = option(32, 'Links of a place in the graph', minimum=4, maximum=128)
     hnsw_build_effort: int = option(

@@ -160,10 +160,12 @@ class PlaceMap:
         """
         Return the JPEG of a place, empty where none was stored.
 
-        :raises MapError: if it is damaged.
+        :raises MapError: if the place is missing or damaged.
         """
         row = self.store.thumbnail_of(place_id)
-        return self._intact(row) if row else b''
+        if row is None:
+            raise MapError(f'{self.location}: has no place {place_id}')
+        return self._intact(row)
 
     def copy_to(self, path: str | Path) -> int:
         """

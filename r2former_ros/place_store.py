@@ -83,6 +83,10 @@ class NewPlace:
         """Return it with an id."""
         return self if self.place_id else replace(self, place_id=next_id)
 
+    def with_thumbnail(self, thumbnail: bytes) -> NewPlace:
+        """Return it with a JPEG."""
+        return replace(self, thumbnail=thumbnail)
+
     @property
     def place_row(self) -> PlaceRow:
         """The row of places."""
@@ -131,7 +135,7 @@ class PlaceStore(Protocol):
         """Return descriptor and local features of a place, None if there is no such place."""
 
     def thumbnail_of(self, place_id: int) -> BlobRow | None:
-        """Return the JPEG of a place, None where none was stored."""
+        """Return the JPEG of a place, None if there is no such place."""
 
     def thumbnails(self) -> Iterator[BlobRow]:
         """Yield all thumbnails, by id."""

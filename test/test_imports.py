@@ -17,11 +17,11 @@ LEVELS = (
      'progress', 'index_cache'},
     {'place_table', 'sqlite_store'},
     {'images', 'town', 'trajectories'},
-    {'model', 'place_map', 'place_index', 'decision', 'bags', 'verification'},
+    {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification'},
     {'recognizer'},
     {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
     {'loop_closure'},
-    {'frame_sources', 'datasets'},
+    {'frame_sources', 'datasets', 'map_size'},
     {'evaluation', 'training'},
     {'ros'},
     {'cli'},
@@ -31,7 +31,7 @@ ONLY_IN = {
     'gtsam': {'pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'numba': {'model'},
-    'sqlite3': {'sqlite_store'},
+    'sqlite3': {'sqlite_store', 'map_repair'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation'},
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BagError
-from .common import add_common, config_from, progress, say_what_runs
+from .common import add_common, config_from, notify, progress, say_what_runs
+from .map_info import add_info
 
 if TYPE_CHECKING:
     from ..mapping import PosedFrame
@@ -23,13 +24,13 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser('map', help='build, describe and check map files')
     actions = parser.add_subparsers(required=True, metavar='ACTION')
     _add_build(actions)
-    for name, run, text in (
-        ('info', info, 'print what a map holds'),
-        ('check', check, 'look through a map for damage; exit with 1 if there is any'),
-    ):
-        action = actions.add_parser(name, help=text, description=text.capitalize() + '.')
-        action.add_argument('map', metavar='M.r2map')
-        action.set_defaults(run=run)
+    add_info(actions)
+    text = 'look through a map for damage; exit with 1 if there is any'
+    action = actions.add_parser('check', help=text, description=text.capitalize() + '.')
+    action.add_argument('map', metavar='M.r2map')
+    action.add_argument('--repair', metavar='OUT.r2map',
+                        help='copy what is intact into a fresh map; the damaged one stays')
+    action.set_defaults(run=check)
 
 
 def build(arguments: argparse.Namespace) -> None:
@@ -54,31 +55,12 @@ def build(arguments: argparse.Namespace) -> None:
           f'keyframes, {summary.bad + len(bad)} left out, {size_mb:.1f} MiB{note}')
 
 
-def info(arguments: argparse.Namespace) -> None:
-    """Print header and size of a map."""
-    from ..place_map import PlaceMap
-
-    with PlaceMap.open(arguments.map) as place_map:
-        header, places = place_map.header, place_map.places()
-    size = Path(arguments.map).stat().st_size
-    posed = sum(place.map_T_camera is not None for place in places.values())
-    rows = {
-        'places': f'{len(places)}, {posed} with a pose',
-        'file': f'{size / 2**20:.1f} MiB, {size / max(len(places), 1) / 1024:.1f} KiB a place',
-        'weights': f'{header.fingerprint} ({header.weights})'
-                   + ('' if header.trained else ' [untrained weights]'),
-        'descriptor': f'{header.descriptor_dim} float32',
-        'local features': f'{header.local_dim} {header.local_dtype}',
-        'frame': header.frame_id,
-    }
-    for name, value in rows.items():
-        print(f'{name:15s} {value}')
-
-
 def check(arguments: argparse.Namespace) -> int:
-    """Print every problem of a map."""
+    """Print every problem of a map, or copy what is intact."""
     from ..place_map import PlaceMap
 
+    if arguments.repair:
+        return _repair(arguments.map, arguments.repair)
     with PlaceMap.open(arguments.map) as place_map:
         problems = list(place_map.problems())
         count = len(place_map)
@@ -86,6 +68,19 @@ def check(arguments: argparse.Namespace) -> int:
         print(f'{arguments.map}: {line}')
     print(f'{arguments.map}: {count} places, {len(problems)} problems')
     return 1 if problems else 0
+
+
+def _repair(damaged: str, out: str) -> int:
+    from ..map_repair import repair_map
+
+    repair = repair_map(damaged, out, notify)
+    print(f'{out}: {repair.kept} places kept')
+    for name, ids in (('places', repair.lost), ('thumbnails', repair.thumbnails_lost)):
+        if ids:
+            print(f'{damaged}: {len(ids)} {name} lost: {", ".join(map(str, ids))}')
+    if not repair.end_known:
+        print(f'{damaged}: places may be lost after the last one kept; nobody can tell how many')
+    return 0 if repair.complete else 1
 
 
 def _add_build(actions: Any) -> None:
