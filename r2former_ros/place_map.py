@@ -238,10 +238,13 @@ class PlaceMap:
         if path.resolve() == self.path.resolve():
             raise MapError(f'{path}: is the map itself; choose another name for the copy')
         unfinished = path.with_name(f'{path.name}.part')
-        unfinished.unlink(missing_ok=True)
-        with _translated(path), closing(_connect(self.path, writable=False)) as connection:
-            connection.execute('VACUUM INTO ?', (str(unfinished),))
-        os.replace(unfinished, path)
+        try:
+            unfinished.unlink(missing_ok=True)
+            with _translated(path), closing(_connect(self.path, writable=False)) as connection:
+                connection.execute('VACUUM INTO ?', (str(unfinished),))
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise MapError(f'{path}: cannot be written ({error.strerror})') from error
         with PlaceMap.open(path) as copy:
             return len(copy)
 
