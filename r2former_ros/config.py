@@ -65,8 +65,13 @@ class ModelConfig:
         choices=('float32', 'bfloat16', 'float16'),
     )
     backend: str = option(
-        'auto', 'What scores pairs: torch is the reference, numba the same in kernels compiled '
-        'for this CPU; auto takes numba where it can run', choices=('auto', 'torch', 'numba'),
+        'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
+        'kernels compiled for this CPU; onnx runs the files in onnx_folder; auto takes numba '
+        'where it can run', choices=('auto', 'torch', 'numba', 'onnx'),
+    )
+    onnx_folder: str = option('', 'Where r2former weights export wrote the ONNX files')
+    onnx_providers: str = option(
+        'CPUExecutionProvider', 'Of onnxruntime, comma-separated, the preferred first'
     )
     image_height: int = option(
         0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,
@@ -84,6 +89,36 @@ class RetrievalConfig:
 
     candidates: int = option(
         100, 'Places taken from the index per query', minimum=1, maximum=10_000
+    )
+    index: str = option(
+        'auto', 'How places are searched: exactly (flat), by a graph (hnsw), in lists (ivf), in '
+        'lists with a byte a value, a quarter of the memory (ivfsq); auto chooses by number',
+        choices=('auto', 'flat', 'hnsw', 'ivf', 'ivfsq'),
+    )
+    device: str = option(
+        'auto', 'Where places are searched; auto: where the model runs. On cuda auto is flat',
+        choices=('auto', 'cpu', 'cuda'),
+    )
+    flat_up_to: int = option(
+        50_000, 'Places up to which auto is flat', unit='places', minimum=0
+    )
+    hnsw_up_to: int = option(
+        300_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
+    )
+    hnsw_links: int = option(32, 'Links of a place in the graph', minimum=4, maximum=128)
+    hnsw_build_effort: int = option(
+        80, 'Places looked at for each place put into the graph', minimum=8, maximum=2000
+    )
+    hnsw_effort: int = option(
+        256, 'Places looked at for each query of the graph; more find more', minimum=8,
+        maximum=10_000,
+    )
+    ivf_lists: int = option(
+        0, 'Lists that places are divided into; 0: four times the root of their number', minimum=0,
+        maximum=1_000_000,
+    )
+    ivf_probes: int = option(
+        64, 'Lists looked through for each query; more find more', minimum=1, maximum=1_000_000
     )
 
 
@@ -261,7 +296,8 @@ class MapConfig:
         0.0, 'Time that makes a new keyframe; 0: not by time', unit='s', minimum=0.0
     )
     local_dtype: str = option(
-        'float16', 'How local features are stored', choices=('float16', 'int8')
+        'float16', 'How local features are stored: one of 128 values takes 262 or 134 bytes',
+        choices=('float16', 'int8'),
     )
     thumbnail_width: int = option(
         320, 'Width of the stored thumbnail; 0 stores none', unit='px', minimum=0, maximum=4096

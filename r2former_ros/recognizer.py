@@ -22,6 +22,7 @@ from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
+from .progress import Notify, silent
 from .records import (
     NOT_VERIFIED,
     Candidate,
@@ -39,10 +40,17 @@ from .verification import count_inliers
 class Recognizer:
     """Recognise the places of one map in camera images."""
 
-    def __init__(self, model: R2Former, place_map: PlaceMap, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        model: R2Former,
+        place_map: PlaceMap,
+        config: Config | None = None,
+        notify: Notify = silent,
+    ) -> None:
         """
-        Read the map's descriptors and index them.
+        Read the map and index its descriptors, or take up the index that is kept beside it.
 
+        :param notify: told what is being done, where that may take long.
         :raises MapError: if the map is damaged or was built with other weights.
         """
         self.config = config or Config()
@@ -50,17 +58,24 @@ class Recognizer:
         self.model = model
         self.place_map = place_map
         self.places = place_map.places()
-        self.index = PlaceIndex(*place_map.descriptors())
+        notify(f'{place_map.location}: {len(self.places)} places')
+        retrieval = self.config.retrieval
+        device = str(model.device) if retrieval.device == 'auto' else retrieval.device
+        self.index = PlaceIndex.of_map(place_map, self.places, retrieval, device, notify)
         origin = model.origin
         # Weights of the first training stage alone would rank by noise. (A network without any
         # training is only there to try the whole path.)
         self.reranks = origin.reranker_trained or not origin.trained
         self.filter = AgreementFilter(self.config.decision)
-        place_map.preload(self.config.map.preload_mb)
+        place_map.preload(self.config.map.preload_mb, notify)
 
     @classmethod
     def open(
-        cls, map_path: str | Path, config: Config | None = None, model: R2Former | None = None
+        cls,
+        map_path: str | Path,
+        config: Config | None = None,
+        model: R2Former | None = None,
+        notify: Notify = silent,
     ) -> Recognizer:
         """
         Load the configured weights, if no model is given, and a map.
@@ -71,7 +86,7 @@ class Recognizer:
         config = config or Config()
         place_map = PlaceMap.open(map_path)
         try:
-            return cls(model or load_configured(config), place_map, config)
+            return cls(model or load_configured(config), place_map, config, notify)
         except BaseException:
             place_map.close()
             raise
@@ -193,7 +208,7 @@ class Recognizer:
         """
         place_id = self.place_map.add(keyframe)
         place = Place(place_id, keyframe.stamp_ns, keyframe.map_T_camera, keyframe.source)
-        self.places[place_id] = place
+        self.places.add(place)
         self.index.add(place_id, keyframe.descriptor)
         return place
 
@@ -210,6 +225,8 @@ def load_configured(config: Config) -> R2Former:
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
+    if settings.backend == 'onnx':
+        return model.with_onnx(settings.onnx_folder, settings.onnx_providers.split(','))
     return model.with_precision(settings.precision).with_backend(settings.backend)
 
 

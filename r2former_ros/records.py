@@ -67,11 +67,15 @@ class LocalFeatures:
 
 @dataclass(frozen=True)
 class Place:
-    """A keyframe of the map, without its features. ``map_T_camera`` is None where unknown."""
+    """
+    A keyframe of the map, without its features. ``map_T_camera`` is None where unknown.
+
+    Places are equal by what names them; poses are not compared.
+    """
 
     place_id: int
     stamp_ns: int
-    map_T_camera: Pose | None
+    map_T_camera: Pose | None = field(compare=False)
     source: str
 
 

@@ -131,16 +131,16 @@ class Localizer(LifecycleNode):
 
     def _open(self) -> Recognizer:
         """Load the weights, open the saved map, and begin one for this drive."""
-        path = self.config.map.path
+        path, notify = self.config.map.path, self.get_logger().info
         if not self.config.loop_closure.enabled:
             if not path:
                 raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
-            return Recognizer.open(path, self.config)
+            return Recognizer.open(path, self.config, notify=notify)
         model = load_configured(self.config)
         self.loops = LoopReporter(self, model, self.config)
-        self.get_logger().info(f'this drive grows {self.loops.place_map.path}')
+        self.get_logger().info(f'this drive grows {self.loops.place_map.location}')
         if path:
-            return Recognizer.open(path, self.config, model)
+            return Recognizer.open(path, self.config, model, notify)
         # The new map stands in, as it is now: empty, so nothing is recognised on it.
         return Recognizer(model, self.loops.place_map, self.config)
 

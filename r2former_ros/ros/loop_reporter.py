@@ -17,7 +17,7 @@ from ..errors import MapError, R2FormerError
 from ..loop_closure import LoopCloser
 from ..mapping import PosedFrame, create_map
 from ..model import R2Former
-from ..place_map import SUFFIX, PlaceMap
+from ..place_map import PlaceMap
 from ..recognizer import Recognizer
 from ..records import Frame, Pose
 from ..relative_view import supports
@@ -93,7 +93,7 @@ class LoopReporter:
     def facts(self) -> dict[str, str]:
         """Return what diagnostics tell about the drive."""
         return {
-            'grown_map': str(self.place_map.path),
+            'grown_map': self.place_map.location,
             'keyframes': str(len(self.closer.past.index)),
             'loop_closures': str(self._reported),
         }
@@ -106,7 +106,7 @@ class LoopReporter:
         empty = len(self.place_map) == 0
         self.place_map.close()
         if empty:
-            self.place_map.path.unlink(missing_ok=True)
+            Path(self.place_map.location).unlink(missing_ok=True)
 
     def _on_camera(self, message: CameraInfo) -> None:
         camera = camera_from(message)
@@ -118,9 +118,9 @@ class LoopReporter:
 
     def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Copy the map, while the worker goes on adding to it."""
-        path = self.config.loop_closure.save_path
-        target = Path(path).expanduser() if path else self.place_map.path.with_name(
-            f'{self.place_map.path.stem}_saved{SUFFIX}')
+        path, grown = self.config.loop_closure.save_path, Path(self.place_map.location)
+        target = Path(path).expanduser() if path else grown.with_name(
+            f'{grown.stem}_saved{grown.suffix}')
         try:
             count = self.place_map.copy_to(target)
         except R2FormerError as error:
@@ -144,4 +144,4 @@ def begin_map(model: R2Former, config: Config) -> PlaceMap:
         raise MapError(f'{folder}: cannot be made ({error.strerror}); '
                        'set loop_closure.folder') from error
     name = datetime.now().strftime('drive_%Y%m%d_%H%M%S_%f')
-    return create_map(model, folder / f'{name}{SUFFIX}', config)
+    return create_map(model, folder / f'{name}.r2map', config)
