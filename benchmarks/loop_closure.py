@@ -35,7 +35,15 @@ from r2former_ros.mapping import PosedFrame, create_map
 from r2former_ros.model import ImageFeatures, R2Former
 from r2former_ros.pose_graph import LoopMeasurement, PoseGraph
 from r2former_ros.recognizer import Recognizer, load_configured
-from r2former_ros.records import Camera, Frame, LocalFeatures, StampedPose, View
+from r2former_ros.records import (
+    Camera,
+    Candidate,
+    Frame,
+    Hypothesis,
+    LocalFeatures,
+    StampedPose,
+    View,
+)
 from r2former_ros.relative_view import relative_view
 from r2former_ros.trajectories import read_trajectory, write_tum
 
@@ -141,13 +149,40 @@ def drive(
     return results
 
 
+Remembered = dict[tuple[int, tuple[int, ...]], list[Hypothesis]]
+
+
+class Remembering(Recognizer):
+    """
+    Rerank the same candidates only once over the seeds: odometry differs, the pictures do not.
+
+    Every frame is a keyframe, so that a place has the same id in each drive.
+    """
+
+    remembered: Remembered
+
+    def rerank(self, query: ImageFeatures, candidates: list[Candidate]) -> list[Hypothesis]:
+        """Look up what was reranked before, with the poses of this drive."""
+        settings = self.config.rerank.effective
+        first = candidates[: max(settings.shortlist, settings.candidates)]
+        key = id(query), tuple(one.place_id for one in first)
+        if key not in self.remembered:
+            self.remembered[key] = super().rerank(query, first)
+        return [replace(one, place=self.places[one.place.place_id])
+                for one in self.remembered[key]]
+
+
 @contextmanager
-def new_recognizer(model: R2Former, map_path: Path, config: Config) -> Iterator[Recognizer]:
+def new_recognizer(
+    model: R2Former, map_path: Path, config: Config, remembered: Remembered
+) -> Iterator[Recognizer]:
     """Open a recognizer on a new map, in place of the one of an earlier run."""
     for old in map_path.parent.glob(f'{map_path.name}*'):
         old.unlink()
     with create_map(model, map_path, config) as place_map:
-        yield Recognizer(model, place_map, config)
+        recognizer = Remembering(model, place_map, config)
+        recognizer.remembered = remembered
+        yield recognizer
 
 
 def loops_of(results: Sequence[KeyframeResult]) -> list[tuple[int, int]]:
@@ -236,10 +271,11 @@ def three_laps(
     """Measure the seeds, and on the first what the geometric check does."""
     sequence, rows, checks = gardens_point(data), [], []
     features = encode(sequence, model, out)
+    remembered: Remembered = {}
     write_tum(out / 'truth.tum', sequence.truth)
     for seed in SEEDS:
         odometry = drifting(sequence.truth, seed)
-        with new_recognizer(model, out / f'drive_{seed}.r2map', config) as recognizer:
+        with new_recognizer(model, out / f'drive_{seed}.r2map', config, remembered) as recognizer:
             results = drive(sequence, odometry, features, recognizer=recognizer)
             verify_ms = check_ms(recognizer, results, features)
         loops = loops_of(results)
@@ -262,8 +298,9 @@ def no_revisit(data: Path, out: Path, model: R2Former, config: Config) -> list[d
     """Count loop closures where there are none."""
     sequence, rows = kitti(data), []
     features = encode(sequence, model, out)
+    remembered: Remembered = {}
     for name, changed in (('as it is', config), ('exclusion_s 5', with_values(config, SHORT))):
-        with new_recognizer(model, out / 'kitti.r2map', changed) as recognizer:
+        with new_recognizer(model, out / 'kitti.r2map', changed, remembered) as recognizer:
             results = drive(sequence, sequence.truth, features, recognizer=recognizer)
         loops = loops_of(results)
         rows.append({'settings': name, 'keyframes': len(results), 'loops': len(loops),

@@ -11,7 +11,7 @@ gtsam.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ CAUCHY = 1.0
 """Whitened error at which a loop's weight has fallen to a half."""
 ANCHOR_SIGMA = 1e-3
 FOREVER_NS = 2**62
+"""A robot that stands still makes no pose: between two of them any time may pass."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,9 @@ class PoseGraph:
     def _odometry_at(self, stamp_ns: int) -> Pose:
         assert self._newest is not None
         around = self._nodes[self._node_at(stamp_ns):][:2]
-        pose = Trajectory.from_poses([*around, self._newest]).at(stamp_ns)
-        assert pose is not None
+        track = replace(Trajectory.from_poses([*around, self._newest]), max_gap_ns=FOREVER_NS)
+        pose = track.at(stamp_ns)
+        assert pose is not None, 'covers() was asked before'
         return pose
 
     def _apply(self) -> None:

@@ -214,10 +214,13 @@ class SqliteStore:
         if path.resolve() == self._path.resolve():
             raise MapError(f'{path}: is the map itself; choose another name for the copy')
         unfinished = path.with_name(f'{path.name}.part')
-        unfinished.unlink(missing_ok=True)
-        with translated(path), closing(_reading_connection(self._path)) as connection:
-            connection.execute('VACUUM INTO ?', (str(unfinished),))
-        os.replace(unfinished, path)
+        try:
+            unfinished.unlink(missing_ok=True)
+            with translated(path), closing(_reading_connection(self._path)) as connection:
+                connection.execute('VACUUM INTO ?', (str(unfinished),))
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise MapError(f'{path}: cannot be written ({error.strerror})') from error
 
     def damage(self) -> Iterator[str]:
         """Yield what SQLite's own check of the file's structure finds."""

@@ -90,6 +90,14 @@ def test_a_loop_between_poses_of_the_graph_is_moved_along_the_odometry():
     assert worst_m(graph_of(odometry, between).trajectory(), whole) < 0.5
 
 
+def test_a_loop_may_be_from_a_long_stop():
+    """No pose of the graph is near in time, but the robot did not move either."""
+    drive = [StampedPose(i * 60 * 10**9, pose_from_yaw(0.4 * i, 0, 0)) for i in range(10)]
+    graph = graph_of(drive, [(30.0, 500.0)], **{'pose_graph.min_support': 0})
+    assert len(graph) == 4
+    assert graph.kept_loops() == [0]
+
+
 def test_a_known_rotation_holds_the_heading_better():
     pytest.importorskip('gtsam')
     odometry = laps(turn_error_deg=0.1)

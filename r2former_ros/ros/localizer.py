@@ -144,6 +144,11 @@ class Localizer(LifecycleNode):
         # The new map stands in, as it is now: empty, so nothing is recognised on it.
         return Recognizer(model, self.loops.place_map, self.config)
 
+    def _stands_in(self) -> bool:
+        """Say whether there is no saved map, and that of the drive is used in its place."""
+        return (self.recognizer is not None and self.loops is not None
+                and self.recognizer.place_map is self.loops.place_map)
+
     def _on_image(self, message: ImageLike) -> None:
         self.statistics.last_image_s = time.monotonic()
         if self.worker is not None:
@@ -241,12 +246,12 @@ class Localizer(LifecycleNode):
 
     def _release(self) -> None:
         self.consumers = []
+        if self.recognizer is not None and not self._stands_in():
+            self.recognizer.place_map.close()
+        self.recognizer = None
         if self.loops is not None:
             self.loops.close()
             self.loops = None
-        if self.recognizer is not None:
-            self.recognizer.place_map.close()
-            self.recognizer = None
 
 
 def main(args: list[str] | None = None) -> int:
