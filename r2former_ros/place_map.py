@@ -29,6 +29,8 @@ from .records import Keyframe, LocalFeatures, Place, Pose, Vector
 APPLICATION_ID = int.from_bytes(b'R2FM', 'big')
 FORMAT_VERSION = 1
 SUFFIX = '.r2map'
+NOTE = 'note.'
+"""Keys of ``meta`` that start so belong to ``note``, the others to the header."""
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -224,6 +226,24 @@ class PlaceMap:
             row = self._connection.execute(query, (place_id,)).fetchone()
         return bytes(row[0]) if row else b''
 
+    def note(self, name: str) -> Any:
+        """Return what ``write_note`` stored under a name, None where nothing was."""
+        query = 'SELECT value FROM meta WHERE key = ?'
+        with _translated(self.path):
+            row = self._connection.execute(query, (NOTE + name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def write_note(self, name: str, value: Any) -> None:
+        """
+        Store what JSON can hold beside the header, in one transaction, in place of what was there.
+
+        :raises MapError: if the file cannot be written.
+        """
+        with _translated(self.path):
+            self._connection.execute(
+                'INSERT OR REPLACE INTO meta VALUES (?, ?)', (NOTE + name, json.dumps(value))
+            )
+
     def problems(self) -> Iterator[str]:
         """Look through the whole file and yield one line for each thing that is wrong."""
         with _translated(self.path):
@@ -334,7 +354,8 @@ def _read_header(path: Path, connection: sqlite3.Connection) -> MapHeader:
     if version > FORMAT_VERSION:
         raise MapError(f'{path}: map format {version} is newer than {FORMAT_VERSION}, which this '
                        'version reads; update r2former_ros')
-    values = {key: json.loads(text) for key, text in connection.execute('SELECT * FROM meta')}
+    values = {key: json.loads(text) for key, text in connection.execute('SELECT * FROM meta')
+              if not key.startswith(NOTE)}
     values.pop('package_version', None)
     try:
         return MapHeader(**values)
