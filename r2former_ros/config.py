@@ -90,6 +90,36 @@ class RetrievalConfig:
     candidates: int = option(
         100, 'Places taken from the index per query', minimum=1, maximum=10_000
     )
+    index: str = option(
+        'auto', 'How places are searched: exactly (flat), by a graph (hnsw), in lists (ivf), in '
+        'lists with a byte a value, a quarter of the memory (ivfsq); auto chooses by number',
+        choices=('auto', 'flat', 'hnsw', 'ivf', 'ivfsq'),
+    )
+    device: str = option(
+        'auto', 'Where places are searched; auto: where the model runs. On cuda auto is flat',
+        choices=('auto', 'cpu', 'cuda'),
+    )
+    flat_up_to: int = option(
+        50_000, 'Places up to which auto is flat', unit='places', minimum=0
+    )
+    hnsw_up_to: int = option(
+        300_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
+    )
+    hnsw_links: int = option(32, 'Links of a place in the graph', minimum=4, maximum=128)
+    hnsw_build_effort: int = option(
+        80, 'Places looked at for each place put into the graph', minimum=8, maximum=2000
+    )
+    hnsw_effort: int = option(
+        256, 'Places looked at for each query of the graph; more find more', minimum=8,
+        maximum=10_000,
+    )
+    ivf_lists: int = option(
+        0, 'Lists that places are divided into; 0: four times the root of their number', minimum=0,
+        maximum=1_000_000,
+    )
+    ivf_probes: int = option(
+        64, 'Lists looked through for each query; more find more', minimum=1, maximum=1_000_000
+    )
 
 
 @dataclass(frozen=True)
@@ -136,6 +166,11 @@ class DecisionConfig:
     min_score: float = option(
         0.5, 'Smallest score of the best hypothesis that is not lost', minimum=0.0, maximum=1.0
     )
+    false_accept_rate: float = option(
+        0.0, 'Share of foreign images that may pass: the threshold for it comes from the map, '
+        'which r2former map calibrate has prepared; 0: min_score as it is set',
+        minimum=0.0, maximum=0.5,
+    )
     agreement_frames: int = option(
         3, 'Successive frames whose best places must agree before the state is localized',
         minimum=1, maximum=1000,
@@ -163,7 +198,8 @@ class MapConfig:
         0.0, 'Time that makes a new keyframe; 0: not by time', unit='s', minimum=0.0
     )
     local_dtype: str = option(
-        'float16', 'How local features are stored', choices=('float16', 'int8')
+        'float16', 'How local features are stored: one of 128 values takes 262 or 134 bytes',
+        choices=('float16', 'int8'),
     )
     thumbnail_width: int = option(
         320, 'Width of the stored thumbnail; 0 stores none', unit='px', minimum=0, maximum=4096

@@ -40,7 +40,12 @@ def frames_of_bag(
             if pose is None:
                 on_bad(f'no pose at stamp {frame.stamp_ns}')
                 continue
-        yield PosedFrame(frame, pose, f'{bag.path.name}:{topic}:{frame.stamp_ns}')
+        yield PosedFrame(frame, pose, frame_name(bag.path, topic, frame.stamp_ns))
+
+
+def frame_name(bag: Path, topic: str, stamp_ns: int) -> str:
+    """Name an image of a bag."""
+    return f'{bag.name}:{topic}:{stamp_ns}'
 
 
 def trajectory_of(

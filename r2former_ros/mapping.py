@@ -15,9 +15,15 @@ from .images import preprocess, thumbnail_jpeg
 from .model import R2Former
 from .place_map import MapHeader, PlaceMap
 from .records import Frame, Keyframe, Pose
-from .sessions import Source, adopt_origin, begin_session, resumed_session
+from .sessions import (
+    UNNAMED_SESSION,
+    Source,
+    adopt_origin,
+    begin_session,
+    resumed_session,
+)
 
-UNNAMED = Source('', 'session')
+UNNAMED = Source('', UNNAMED_SESSION)
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,12 @@ def create_map(model: R2Former, path: str | Path, config: Config) -> PlaceMap:
 
     :raises MapError: if the file exists already or cannot be written.
     """
-    return PlaceMap.create(path, MapHeader(
+    return PlaceMap.create(path, map_header(model, config))
+
+
+def map_header(model: R2Former, config: Config) -> MapHeader:
+    """Describe a map for a model."""
+    return MapHeader(
         fingerprint=model.fingerprint,
         weights=f'{model.spec.preset}, {model.origin.text}',
         trained=model.origin.trained,
@@ -140,7 +151,7 @@ def create_map(model: R2Former, path: str | Path, config: Config) -> PlaceMap:
         local_dtype=config.map.local_dtype,
         frame_id=config.map.frame_id,
         config=to_dict(config),
-    ))
+    )
 
 
 def build_map(

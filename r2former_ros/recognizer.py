@@ -8,6 +8,7 @@ The page to read first: encode, retrieve, rerank, decide.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,40 +16,59 @@ from pathlib import Path
 
 import torch
 
+from .calibration import calibration_for, with_threshold
 from .config import Config, RerankConfig
 from .decision import AgreementFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
+from .progress import Notify, silent
 from .records import Candidate, Frame, Hypothesis, Pose, Recognition
 
 
 class Recognizer:
     """Recognise the places of one map in camera images."""
 
-    def __init__(self, model: R2Former, place_map: PlaceMap, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        model: R2Former,
+        place_map: PlaceMap,
+        config: Config | None = None,
+        notify: Notify = silent,
+    ) -> None:
         """
-        Read the map's descriptors and index them.
+        Read the map and index its descriptors, or take up the index that is kept beside it.
 
-        :raises MapError: if the map is damaged or was built with other weights.
+        :param notify: told what is being done, where that may take long.
+        :raises MapError: if the map is damaged or was built with other weights, or if a
+            false-accept rate is wanted and the map is not calibrated.
         """
-        self.config = config or Config()
+        config = config or Config()
+        self.calibration = calibration_for(place_map, config)
+        self.config = with_threshold(config, self.calibration)
         place_map.require_weights(model.fingerprint, model.origin.text)
         self.model = model
         self.place_map = place_map
         self.places = place_map.places()
-        self.index = PlaceIndex(*place_map.descriptors())
+        notify(f'{place_map.location}: {len(self.places)} places')
+        retrieval = self.config.retrieval
+        device = str(model.device) if retrieval.device == 'auto' else retrieval.device
+        self.index = PlaceIndex.of_map(place_map, self.places, retrieval, device, notify)
         origin = model.origin
         # Weights of the first training stage alone would rank by noise. (A network without any
         # training is only there to try the whole path.)
         self.reranks = origin.reranker_trained or not origin.trained
         self.filter = AgreementFilter(self.config.decision)
-        place_map.preload(self.config.map.preload_mb)
+        place_map.preload(self.config.map.preload_mb, notify)
 
     @classmethod
     def open(
-        cls, map_path: str | Path, config: Config | None = None, model: R2Former | None = None
+        cls,
+        map_path: str | Path,
+        config: Config | None = None,
+        model: R2Former | None = None,
+        notify: Notify = silent,
     ) -> Recognizer:
         """
         Load the configured weights, if no model is given, and a map.
@@ -59,7 +79,7 @@ class Recognizer:
         config = config or Config()
         place_map = PlaceMap.open(map_path)
         try:
-            return cls(model or load_configured(config), place_map, config)
+            return cls(model or load_configured(config), place_map, config, notify)
         except BaseException:
             place_map.close()
             raise
@@ -101,6 +121,10 @@ class Recognizer:
         pixels = preprocess(frame.image, self.model.spec.input, self.model.device)
         return self.model.encode(pixels)
 
+    def stored(self, place_id: int) -> ImageFeatures:
+        """Return the features of a place, to be used as a query."""
+        return ImageFeatures.stack(*self.place_map.features([place_id]), self.model.device)
+
     def retrieve(self, query: ImageFeatures) -> list[Candidate]:
         """Find the places with the most similar global descriptors."""
         return self.index.search(query.descriptor_of(0), self.config.retrieval.candidates)
@@ -121,7 +145,7 @@ class Recognizer:
         chosen, compared = self.shortlist(query, candidates, settings)
         logits = self.model.score(query, compared, settings.batch)
         similarity = torch.tensor([one.similarity for one in chosen], device=logits.device)
-        score, order = match_probability(logits), logits[:, 1] - logits[:, 0]
+        score, order = match_probability(logits.double()), logits[:, 1] - logits[:, 0]
         if settings.ranking == 'blended':
             score = blended_score(logits, similarity, self.model.reranker.ratio).clamp(0, 1)
             order = score
@@ -143,7 +167,9 @@ class Recognizer:
         return [considered[row] for row in best], features[best]
 
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
-        return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
+        probability = self.calibration.probability(score) if self.calibration else math.nan
+        place = self.places[candidate.place_id]
+        return Hypothesis(place, candidate.similarity, score, probability=probability)
 
 
 def load_configured(config: Config) -> R2Former:

@@ -17,6 +17,8 @@ from .errors import MapError
 from .place_map import PlaceMap
 
 SESSIONS, ORIGIN = 'sessions', 'geographic_origin'
+UNNAMED_SESSION = 'session'
+"""What the only session is called where nobody named it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Session:
 
 def sessions_of(place_map: PlaceMap) -> list[Session]:
     """Return the sessions in the order of their places; a map without any is one session."""
-    stored = place_map.note(SESSIONS) or [asdict(Session('session', 0))]
+    stored = place_map.note(SESSIONS) or [asdict(Session(UNNAMED_SESSION, 0))]
     return [Session(**one) for one in stored]
 
 
@@ -86,6 +88,15 @@ def session_of(sessions: Sequence[Session], place_id: int) -> Session:
     return sessions[max(row, 0)]
 
 
+def session_counts(place_map: PlaceMap) -> dict[str, int]:
+    """Return the number of places of each session."""
+    sessions = sessions_of(place_map)
+    counts = dict.fromkeys((one.name for one in sessions), 0)
+    for place_id in place_map.places():
+        counts[session_of(sessions, place_id).name] += 1
+    return counts
+
+
 def renumbered(sessions: Sequence[Session], kept: Sequence[int], start: int = 1) -> list[Session]:
     """
     Return the sessions after their ``kept`` places, by rising id, got the ids from ``start`` on.
@@ -114,16 +125,20 @@ def origin_of(place_map: PlaceMap) -> tuple[float, float] | None:
     return (float(stored[0]), float(stored[1])) if stored else None
 
 
-def adopt_origin(place_map: PlaceMap, origin: tuple[float, float] | None) -> None:
+def adopt_origin(
+    place_map: PlaceMap, origin: tuple[float, float] | None, *, force: bool = False
+) -> None:
     """
-    Store where on the earth the map frame's zero is, x pointing east and y north.
+    Store where on the earth the map frame's zero is, x pointing east and y north, if it is known.
 
+    :param force: the poses that are in the map already are known to have this zero.
     :raises MapError: if the map has poses already, with another origin or none.
     """
     known = origin_of(place_map)
     if origin is None or known == origin:
         return
-    if known or any(one.map_T_camera is not None for one in place_map.places().values()):
-        raise MapError('the poses of the map have another zero than these satellite fixes; '
-                       'give poses in its frame by --trajectory')
+    posed = (one.map_T_camera is not None for one in place_map.places().values())
+    if not force and (known or any(posed)):
+        raise MapError(f'{place_map.location}: its poses have another zero than these satellite '
+                       'fixes; give poses in its frame by --trajectory')
     place_map.write_note(ORIGIN, list(origin))

@@ -84,7 +84,9 @@ class Localizer(LifecycleNode):
         self.config = read_config(self)
         if not self.config.map.path:
             raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
-        self.recognizer = Recognizer.open(self.config.map.path, self.config)
+        self.recognizer = Recognizer.open(
+            self.config.map.path, self.config, notify=self.get_logger().info
+        )
         self.recognizer.warm_up()
         self._describe(self.recognizer)
         self.outputs.config = self.config
