@@ -14,12 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import (
-    Calibration,
-    fit_probability,
-    log_odds,
-    score_settings,
-)
+from ..calibration import Calibration, fit_probability, log_odds, score_settings
 from ..errors import MapError
 from ..model import ImageFeatures
 from ..recognizer import Recognizer
@@ -47,7 +42,8 @@ def calibrate(
     :raises MapError: if fewer than 20 places have others far from them, or near.
     """
     pairs = _Pairs(recognizer, radius_m, near_m)
-    negatives, positives = [], []
+    negatives: list[float] = []
+    positives: list[float] = []
     for place_id in pairs.spread(queries):
         query = recognizer.stored(place_id)
         for rows, scores in ((pairs.far(place_id), negatives), (pairs.near(place_id), positives)):
@@ -103,7 +99,8 @@ class _Pairs:
 
     def _of_others(self, place_id: int) -> NDArray[np.bool_]:
         own = self.sessions[np.searchsorted(self.ids, place_id)]
-        return (self._distances(place_id) <= self.near_m) & (self.sessions != own)
+        near = self._distances(place_id) <= self.near_m
+        return np.asarray(near & (self.sessions != own))
 
     def _distances(self, place_id: int) -> NDArray[np.float64]:
         own = self.positions[np.searchsorted(self.ids, place_id)]
