@@ -166,6 +166,11 @@ class DecisionConfig:
     min_score: float = option(
         0.5, 'Smallest score of the best hypothesis that is not lost', minimum=0.0, maximum=1.0
     )
+    false_accept_rate: float = option(
+        0.0, 'Share of foreign images that may pass: the threshold for it comes from the map, '
+        'which r2former map calibrate has prepared; 0: min_score as it is set',
+        minimum=0.0, maximum=0.5,
+    )
     agreement_frames: int = option(
         3, 'Successive frames whose best places must agree before the state is localized',
         minimum=1, maximum=1000,

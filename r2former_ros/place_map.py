@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -179,6 +180,22 @@ class PlaceMap:
         self.store.copy_to(Path(path))
         with PlaceMap.open(path) as copy:
             return len(copy)
+
+    def note(self, name: str) -> Any:
+        """
+        Return what ``write_note`` stored under a name, None where nothing was.
+
+        :raises MapError: if it is damaged.
+        """
+        return self.store.note(name)
+
+    def write_note(self, name: str, value: Any) -> None:
+        """
+        Store what JSON can hold beside the header, in place of what was there, in one transaction.
+
+        :raises MapError: if the map cannot be written.
+        """
+        self.store.write_note(name, value)
 
     def problems(self) -> Iterator[str]:
         """Look through the whole map and yield one line for each thing that is wrong."""

@@ -21,6 +21,8 @@ from . import __version__
 from .errors import MapError
 
 FORMAT_VERSION = 2
+NOTE = 'note.'
+"""Keys of meta that start so are notes, the others belong to the header."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,12 @@ class PlaceStore(Protocol):
     def copy_to(self, path: Path) -> None:
         """Write all places to a single map file, in place of what is there."""
 
+    def note(self, name: str) -> Any:
+        """Return what was written under a name beside the header, None where nothing was."""
+
+    def write_note(self, name: str, value: Any) -> None:
+        """Write what JSON can hold under a name, in one transaction."""
+
     def damage(self) -> Iterator[str]:
         """Yield a line for each thing that the engine itself finds wrong."""
 
@@ -168,6 +176,27 @@ def meta_rows(header: MapHeader, map_id: str) -> list[tuple[str, str, int]]:
     values = {**header.__dict__, 'package_version': __version__, 'map_id': map_id}
     rows = [(key, json.dumps(value)) for key, value in values.items()]
     return [(key, text, checksum(key, text)) for key, text in rows]
+
+
+def note_row(name: str, value: Any) -> tuple[str, str, int]:
+    """Return the row (key, JSON, checksum) of a note."""
+    key, text = NOTE + name, json.dumps(value)
+    return key, text, checksum(key, text)
+
+
+def read_note(location: str, row: tuple[str, str, int] | None) -> Any:
+    """
+    Return what a row made by ``note_row`` holds, None where there is none.
+
+    :raises MapError: if it is damaged.
+    """
+    if row is None:
+        return None
+    key, text, stored = row
+    if checksum(key, text) != stored:
+        raise MapError(f'{location}: {key!r} does not match its checksum; restore a copy, or '
+                       'calibrate or build the map again')
+    return json.loads(text)
 
 
 def read_meta(location: str, rows: Iterable[tuple[str, str, int]]) -> tuple[MapHeader, str]:

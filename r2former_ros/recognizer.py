@@ -8,6 +8,7 @@ The page to read first: encode, retrieve, rerank, verify, decide.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from .calibration import calibration_for, with_threshold
 from .config import Config, RerankConfig
 from .decision import AgreementFilter
 from .images import preprocess
@@ -51,9 +53,12 @@ class Recognizer:
         Read the map and index its descriptors, or take up the index that is kept beside it.
 
         :param notify: told what is being done, where that may take long.
-        :raises MapError: if the map is damaged or was built with other weights.
+        :raises MapError: if the map is damaged or was built with other weights, or if a
+            false-accept rate is wanted and the map is not calibrated.
         """
-        self.config = config or Config()
+        config = config or Config()
+        self.calibration = calibration_for(place_map, config)
+        self.config = with_threshold(config, self.calibration)
         place_map.require_weights(model.fingerprint, model.origin.text)
         self.model = model
         self.place_map = place_map
@@ -130,6 +135,10 @@ class Recognizer:
         pixels = preprocess(frame.image, self.model.spec.input, self.model.device)
         return self.model.encode(pixels)
 
+    def stored(self, place_id: int) -> ImageFeatures:
+        """Return the features of a place, to be used as a query."""
+        return ImageFeatures.stack(*self.place_map.features([place_id]), self.model.device)
+
     def retrieve(self, query: ImageFeatures) -> list[Candidate]:
         """Find the places with the most similar global descriptors."""
         return self.index.search(query.descriptor_of(0), self.config.retrieval.candidates)
@@ -150,7 +159,7 @@ class Recognizer:
         chosen, compared = self.shortlist(query, candidates, settings)
         logits = self.model.score(query, compared, settings.batch)
         similarity = torch.tensor([one.similarity for one in chosen], device=logits.device)
-        score, order = match_probability(logits), logits[:, 1] - logits[:, 0]
+        score, order = match_probability(logits.double()), logits[:, 1] - logits[:, 0]
         if settings.ranking == 'blended':
             score = blended_score(logits, similarity, self.model.reranker.ratio).clamp(0, 1)
             order = score
@@ -213,7 +222,9 @@ class Recognizer:
         return place
 
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
-        return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
+        probability = self.calibration.probability(score) if self.calibration else math.nan
+        place = self.places[candidate.place_id]
+        return Hypothesis(place, candidate.similarity, score, probability=probability)
 
 
 def load_configured(config: Config) -> R2Former:

@@ -9,6 +9,7 @@ y left, z up) into the map frame. Time is an integer ``stamp_ns``. Images are ui
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -110,12 +111,14 @@ class Hypothesis:
 
     ``score`` is the match probability in [0, 1] (equal to the similarity, clipped at 0, where
     reranking is off); ``inliers`` counts verified correspondences, or is ``NOT_VERIFIED``.
+    ``probability`` is that of being right, NaN where the map is not calibrated.
     """
 
     place: Place
     similarity: float
     score: float
     inliers: int = NOT_VERIFIED
+    probability: float = field(default=math.nan, compare=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,16 +19,20 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import MapError
 from .place_store import (
     FORMAT_VERSION,
+    NOTE,
     BlobRow,
     MapHeader,
     NewPlace,
     PlaceRow,
     meta_rows,
+    note_row,
     read_meta,
+    read_note,
 )
 
 APPLICATION_ID = int.from_bytes(b'R2FM', 'big')
@@ -221,6 +225,19 @@ class SqliteStore:
             os.replace(unfinished, path)
         except OSError as error:
             raise MapError(f'{path}: cannot be written ({error.strerror})') from error
+
+    def note(self, name: str) -> Any:
+        """Return what was written under a name beside the header, None where nothing was."""
+        query = 'SELECT key, value, checksum FROM meta WHERE key = ?'
+        with translated(self._path):
+            row = self._connection.execute(query, (NOTE + name,)).fetchone()
+        return read_note(self.location, row)
+
+    def write_note(self, name: str, value: Any) -> None:
+        """Write what JSON can hold under a name, in one transaction."""
+        with translated(self._path):
+            query = 'INSERT OR REPLACE INTO meta VALUES (?, ?, ?)'
+            self._connection.execute(query, note_row(name, value))
 
     def damage(self) -> Iterator[str]:
         """Yield what SQLite's own check of the file's structure finds."""

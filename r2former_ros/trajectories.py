@@ -43,12 +43,14 @@ class Trajectory:
     """
     Poses over time: ``stamps_ns`` (N,) strictly increasing, ``poses`` (N, 4, 4).
 
-    Between two poses further apart than ``max_gap_ns`` nothing is interpolated.
+    Between two poses further apart than ``max_gap_ns`` nothing is interpolated. ``origin`` is
+    latitude and longitude in degrees of their zero, where they are metres east and north of it.
     """
 
     stamps_ns: NDArray[np.int64]
     poses: NDArray[np.float64]
     max_gap_ns: int = 2_000_000_000
+    origin: tuple[float, float] | None = None
 
     @classmethod
     def from_poses(cls, poses: Iterable[StampedPose]) -> Trajectory:

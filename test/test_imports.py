@@ -17,12 +17,13 @@ LEVELS = (
      'progress', 'index_cache'},
     {'place_table', 'sqlite_store'},
     {'images', 'town', 'trajectories'},
-    {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification'},
+    {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification',
+     'sessions', 'calibration'},
     {'recognizer'},
     {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
     {'loop_closure'},
     {'frame_sources', 'datasets', 'map_size'},
-    {'evaluation', 'training'},
+    {'evaluation', 'training', 'map_tools'},
     {'ros'},
     {'cli'},
 )
@@ -33,7 +34,7 @@ ONLY_IN = {
     'numba': {'model'},
     'sqlite3': {'sqlite_store', 'map_repair'},
     'rosbags': {'bags'},
-    'matplotlib': {'evaluation'},
+    'matplotlib': {'evaluation', 'map_tools'},
 }
 MESSAGES = ('_msgs', '_srvs', 'builtin_interfaces', 'rcl_interfaces')
 

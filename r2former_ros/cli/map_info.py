@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..place_map import PlaceMap
 
 
-def add_info(actions: Any) -> None:
+def add_parser(actions: Any) -> None:
     """Register the action."""
     text = 'print what a map holds, or what a larger one would take'
     parser = actions.add_parser('info', help=text, description=text.capitalize() + '.')
@@ -27,10 +27,10 @@ def add_info(actions: Any) -> None:
                         help='print file and memory of a map of N places: from this map, or, '
                              'without one, from weights and settings')
     add_common(parser)
-    parser.set_defaults(run=info)
+    parser.set_defaults(run=run)
 
 
-def info(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Print header and size of a map, or an estimate."""
     from ..place_map import PlaceMap
 
@@ -51,7 +51,11 @@ def info(arguments: argparse.Namespace) -> None:
 
 
 def _describe(place_map: PlaceMap) -> None:
-    header, places = place_map.header, place_map.places()
+    from ..calibration import describe_calibration
+    from ..sessions import origin_of, session_counts
+
+    header, places, origin = place_map.header, place_map.places(), origin_of(place_map)
+    sessions = session_counts(place_map).items()
     size = place_map.store.byte_size()
     rows = {
         'places': f'{len(places)}, {places.with_pose().sum()} with a pose',
@@ -60,7 +64,9 @@ def _describe(place_map: PlaceMap) -> None:
                    + ('' if header.trained else ' [untrained weights]'),
         'descriptor': f'{header.descriptor_dim} float32',
         'local features': f'{header.local_dim} {header.local_dtype}',
-        'frame': header.frame_id,
+        'frame': header.frame_id + (', zero at {:.7f} {:.7f}'.format(*origin) if origin else ''),
+        'sessions': ', '.join(f'{name} ({count})' for name, count in sessions),
+        'calibrated': describe_calibration(place_map),
     }
     _print(rows)
 
