@@ -126,18 +126,38 @@ class RerankConfig:
 
 @dataclass(frozen=True)
 class DecisionConfig:
-    """When a hypothesis becomes a localization."""
+    """When hypotheses become a localization: a Bayes filter over the places of the map."""
 
     min_score: float = option(
-        0.5, 'Smallest score of the best hypothesis that is not lost', minimum=0.0, maximum=1.0
+        0.5, 'Score that speaks as much for a place as for being nowhere on the map; a better '
+        'best score makes a candidate', minimum=0.0, maximum=1.0,
     )
     agreement_frames: int = option(
-        3, 'Successive frames whose best places must agree before the state is localized',
+        3, 'Fewest images in a row whose best places agree before the state is localized',
         minimum=1, maximum=1000,
     )
     agreement_radius_m: float = option(
-        10.0, 'Largest distance between the best places of successive frames that agree',
-        unit='m', minimum=0.0,
+        10.0, 'Places so near to each other agree; without odometry, also how far the camera may '
+        'move between two images', unit='m', minimum=0.0,
+    )
+    localized_probability: float = option(
+        0.9, 'Probability of the places around the best from which the state is localized',
+        minimum=0.5, maximum=0.999,
+    )
+    keep_probability: float = option(
+        0.5, 'Probability below which localized becomes lost', minimum=0.0, maximum=0.999
+    )
+    miss_likelihood: float = option(
+        0.1, 'How much rarer an image is at a place it does not name than outside the map',
+        minimum=0.001, maximum=1.0,
+    )
+    leave_probability: float = option(
+        0.02, 'Probability, at each image, of leaving the map or coming back to it',
+        minimum=0.0001, maximum=0.5,
+    )
+    odometry_error_percent: float = option(
+        30.0, 'Error of the motion between two images, of its length', unit='%', minimum=0.0,
+        maximum=1000.0,
     )
 
 

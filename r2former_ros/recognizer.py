@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from .config import Config, RerankConfig
-from .decision import AgreementFilter
+from .decision import PlaceFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
 from .place_index import PlaceIndex
@@ -43,7 +43,7 @@ class Recognizer:
         # Weights of the first training stage alone would rank by noise. (A network without any
         # training is only there to try the whole path.)
         self.reranks = origin.reranker_trained or not origin.trained
-        self.filter = AgreementFilter(self.config.decision)
+        self.filter = PlaceFilter(list(self.places.values()), self.config.decision)
         place_map.preload(self.config.map.preload_mb)
 
     @classmethod
@@ -90,9 +90,11 @@ class Recognizer:
             candidates = self.retrieve(query)
         with _timed(latency_ms, 'rerank'):
             hypotheses = self.rerank(query, candidates)
-        state = self.filter.decide(hypotheses[0] if hypotheses else None)
+        state, belief = self.filter.decide(
+            hypotheses, min_score=self.config.decision.min_score, odom_T_camera=odom_T_camera
+        )
         recognition = Recognition(
-            frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
+            frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms, belief
         )
         return recognition, query
 

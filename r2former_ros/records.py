@@ -114,13 +114,29 @@ class Hypothesis:
     inliers: int = NOT_VERIFIED
 
 
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """
+    What the images so far say together: the most probable place, and how probable.
+
+    ``probability`` is that of all places within ``decision.agreement_radius_m`` of it;
+    ``covariance_m2`` (3, 3) is the spread over all places around its position, from the belief
+    and the spacing of the map, or None where places have no poses.
+    """
+
+    place: Place
+    probability: float
+    covariance_m2: Pose | None = None
+
+
 @dataclass(frozen=True)
 class Recognition:
     """
     The decision on one query image, with the ranked hypotheses behind it, best first.
 
     ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
-    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank.
+    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank. ``belief`` takes the images
+    before into account; None on an empty map.
     """
 
     stamp_ns: int
@@ -128,6 +144,7 @@ class Recognition:
     hypotheses: tuple[Hypothesis, ...]
     candidates: tuple[Candidate, ...]
     latency_ms: dict[str, float] = field(default_factory=dict)
+    belief: Belief | None = None
 
     @property
     def best(self) -> Hypothesis | None:

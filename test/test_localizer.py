@@ -32,8 +32,8 @@ pytestmark = pytest.mark.ros
 TOPIC = '/camera/image_raw'
 SETTINGS = {'model.weights': 'tiny', 'model.device': 'cpu', 'model.image_height': 64,
             'model.image_width': 96, 'node.diagnostics_period_s': 0.2, 'decision.min_score': 0.0,
-            'decision.agreement_frames': 1}
-WAIT_S = 30.0
+            'decision.agreement_frames': 1, 'decision.agreement_radius_m': 100.0}
+WAIT_S = 60.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -107,7 +107,7 @@ def test_images_of_another_process_come_back_as_hypotheses(config):
     with own_domain(), LiveNode(config, TOPIC) as live:
         publisher = live.node.create_publisher(Image, TOPIC, 10)
         publish_one_by_one(live, publisher, messages)
-        wait_for(lambda: live.run.count('received') == 8)
+        wait_for(lambda: live.run.count('used') + live.run.count('bad') == 8)
         wait_for(lambda: 'localized' in live.run.states)
         run = live.run
     assert set(run.hypotheses) == set(good)
