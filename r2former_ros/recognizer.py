@@ -64,6 +64,11 @@ class Recognizer:
             place_map.close()
             raise
 
+    def use(self, config: Config) -> None:
+        """Take other settings of retrieval, reranking and decision from the next image on."""
+        self.config = config
+        self.filter.config = config.decision
+
     def warm_up(self) -> None:
         """Run the network once, so that the first image does not wait for what is compiled."""
         height, width = self.model.spec.image_height, self.model.spec.image_width

@@ -127,7 +127,7 @@ def test_probabilities_stay_probabilities():
     decision = make_filter()
     for row in np.random.default_rng(RNG_SEED).integers(0, 200, 300):
         _, belief = see(decision, row, score=float(row) / 200)
-        assert 0 <= decision._belief.min() and decision._belief.sum() <= 1 + 1e-9
+        assert decision._belief.min() >= 0 and decision._belief.sum() <= 1 + 1e-9
         assert 0 <= belief.probability <= 1 + 1e-9
 
 

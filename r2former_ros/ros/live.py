@@ -141,10 +141,16 @@ class LiveNode:
                 on_image()
 
         player.play(rate, count)
-        self._settle()
+        self.settle()
         return self.run
 
-    def _settle(self) -> None:
+    def memory_mb(self) -> float:
+        """Return the resident memory of the node's process in MB (2^20 bytes)."""
+        status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='utf-8')
+        line = next(one for one in status.splitlines() if one.startswith('VmRSS'))
+        return int(line.split()[1]) / 1024
+
+    def settle(self) -> None:
         """Wait for diagnostics in which every received image is accounted for."""
         until = time.monotonic() + SETTLE_TIMEOUT_S
         previous: dict[str, str] = {}
