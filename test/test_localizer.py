@@ -260,6 +260,7 @@ def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
     assert node._work(image_message(1, 6)) and reset(ask(), Trigger.Response()).success
     assert node.statistics.state is State.LOST
     client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
     future = client.call_async(ask())
 
     def answered():
@@ -276,7 +277,9 @@ def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
 def test_localize_once_says_so_where_no_image_comes(make_node):
     node = make_node(**{'node.no_image_warning_s': 0.3})
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
-    future = node.create_client(Trigger, '~/localize_once').call_async(Trigger.Request())
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(Trigger.Request())
     spin_until(node, future.done)
     assert not future.result().success
     assert future.result().message == 'no image was recognised on /image in 0.3 s'
@@ -295,7 +298,7 @@ def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
     assert node._work(image_message(1, 6))
     places, hypotheses, state = markers[0].markers
     assert (len(places.points), len(hypotheses.points)) == (6, 6)
-    assert state.text.startswith('localized') and places.header.frame_id == 'site'
+    assert state.text.startswith('localized') and places.header.frame_id == 'map'
     height, width = images[0].height, images[0].width
     assert (height, width, len(images[0].data)) == (240, 640, 3 * 240 * 640)
     pixels = np.frombuffer(images[0].data, np.uint8).reshape(240, 640, 3)

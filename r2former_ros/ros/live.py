@@ -35,8 +35,9 @@ from ..errors import R2FormerError
 from .conversions import Hypotheses, hypotheses_from
 from .player import Player
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 CONFIGURE_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 30.0
 SETTLE_TIMEOUT_S = 20.0
 DOMAINS = 100
 """Domain ids that are safe to use on Linux: their ports lie below the ephemeral ones."""
@@ -110,9 +111,10 @@ class LiveNode:
         """End the process as a terminal would, and the node that talked to it."""
         self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(timeout=10.0)
+            self._process.wait(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(timeout=2.0)
         self.node.destroy_node()
