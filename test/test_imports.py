@@ -13,11 +13,14 @@ PACKAGE = Path(__file__).parents[1] / 'r2former_ros'
 LEVELS = (
     # A module may import from levels above its own line and from its own line.
     {'errors', 'records', 'process', ''},
-    {'config', 'geometry', 'encodings', 'local_codec', 'newest'},
+    {'config', 'geometry', 'encodings', 'local_codec', 'newest', 'place_store',
+     'progress', 'index_cache'},
+    {'place_table', 'sqlite_store'},
     {'images', 'town', 'trajectories'},
     {'model', 'place_map', 'place_index', 'decision', 'bags', 'verification'},
     {'recognizer'},
-    {'mapping'},
+    {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
+    {'loop_closure'},
     {'frame_sources', 'datasets'},
     {'evaluation', 'training'},
     {'ros'},
@@ -25,9 +28,10 @@ LEVELS = (
 )
 ONLY_IN = {
     'faiss': {'place_index'},
+    'gtsam': {'pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
-    'sqlite3': {'place_map'},
     'numba': {'model'},
+    'sqlite3': {'sqlite_store'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation'},
 }

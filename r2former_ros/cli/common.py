@@ -75,6 +75,11 @@ def progress_bar(what: str, total: int | None = None) -> tqdm[None]:
     return tqdm(desc=what, total=total, mininterval=interval_s, unit=' images')
 
 
+def notify(text: str) -> None:
+    """Print on stderr how far long work has come."""
+    print(text, file=sys.stderr)
+
+
 def say_what_runs(model: R2Former) -> None:
     """Name weights and device on stderr; untrained ones cannot be mistaken for results."""
     name = f'{model.spec.preset} {model.fingerprint}, {model.origin.text}'

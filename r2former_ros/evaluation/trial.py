@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ class Trial:
         """The number of query images, bad ones included."""
         return sum(map(len, self.queries))
 
-    def places(self) -> dict[int, Place]:
+    def places(self) -> Mapping[int, Place]:
         """Read the places of the map."""
         with PlaceMap.open(self.map_path) as place_map:
             return place_map.places()
