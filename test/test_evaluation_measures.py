@@ -24,7 +24,7 @@ from r2former_ros.records import Place
 PLACES = {i: Place(i, i, pose_from_yaw(10.0 * i, 0, 0), '') for i in range(1, 7)}
 
 
-def outcome(name, truth, retrieval, rerank, score, *, at=None, state='lost'):
+def outcome(name, truth, retrieval, rerank, score, *, at=None, state='candidate'):
     """Make an outcome; ``truth`` names the right places, ``at`` where the query was."""
     pose = None if at is None else pose_from_yaw(*at)
     return Outcome(
@@ -38,9 +38,9 @@ OUTCOMES = [
     outcome('a', [1], [2, 1, 3], [1, 2, 3], 0.9, at=(11, 0, 0), state='localized'),
     outcome('b', [2], [2, 3, 1], [2, 1, 3], 0.7, at=(20, 4, math.pi / 2)),
     outcome('c', [3], [1, 2, 3], [1, 3, 2], 0.6, at=(30, 0, 0)),  # wrong, 20 m off
-    outcome('d', [4], [1, 2, 3], [2, 1, 3], 0.3, at=(40, 0, 0)),  # wrong, refused
+    outcome('d', [4], [1, 2, 3], [2, 1, 3], 0.3, at=(40, 0, 0), state='lost'),  # wrong, refused
     outcome('x', [], [1, 2, 3], [1, 2, 3], 0.8),
-    outcome('y', [], [1, 2, 3], [1, 2, 3], 0.2),
+    outcome('y', [], [1, 2, 3], [1, 2, 3], 0.2, state=''),  # not known: by the score
 ]
 
 
@@ -91,7 +91,7 @@ def test_figures_of_the_decision_by_hand():
     assert figures['error_p95_m'] == pytest.approx(18.4)
     assert figures['error_median_deg'] == pytest.approx(0.0)
     assert figures['error_p95_deg'] == pytest.approx(81.0)
-    assert state_counts(OUTCOMES) == {'localized': 1, 'lost': 5}
+    assert state_counts(OUTCOMES) == {'localized': 1, 'candidate': 3, 'lost': 1}
 
 
 def test_latency_by_stage_and_what_json_cannot_hold():

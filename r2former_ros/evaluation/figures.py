@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import angle_deg, distance_m
-from ..records import Place
+from ..records import Place, State
 from .measures import Curve, average_precision, recall_at
 from .outcomes import RERANK, RETRIEVAL, Outcome, inside, outside
 
@@ -52,7 +52,7 @@ def decision_figures(
     outcomes: Sequence[Outcome], places: Mapping[int, Place], min_score: float
 ) -> dict[str, float]:
     """
-    Return what accepting every answer of at least ``min_score`` would mean.
+    Return what accepting every answer that ``accepts`` takes would mean.
 
     ``accepted`` and ``precision`` count the queries whose place is in the map,
     ``false_accepts`` the others; errors are those of all accepted queries that have a pose.
@@ -74,7 +74,13 @@ def decision_figures(
 
 
 def accepts(outcome: Outcome, min_score: float) -> bool:
-    """Say whether the best reranked answer reaches a score."""
+    """
+    Say whether the best reranked answer is accepted.
+
+    It is where the recognizer did not say lost; where its state is not known, by the score.
+    """
+    if outcome.state:
+        return outcome.state != State.LOST.value
     ranking = outcome.rankings[RERANK]
     return bool(ranking.places) and ranking.score >= min_score
 
