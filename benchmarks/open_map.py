@@ -88,7 +88,7 @@ def main() -> None:
         path = Path(folder) / 'large.r2map'
         write_map(model, path, config, arguments.places)
         print(f'{path.stat().st_size / arguments.places:.0f} bytes a place', file=sys.stderr)
-        for attempt in ('first time: nothing is kept', 'second time: the index is kept'):
+        for attempt in ('first time', 'second time, with whatever was compiled or kept'):
             print(attempt)
             open_and_ask(model, path, config)
 
