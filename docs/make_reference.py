@@ -1,35 +1,86 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Write the table of settings from the dataclasses that define them.
+Write the tables of the docs from the code that defines what they say.
 
     python docs/make_reference.py > docs/settings.md
+    python docs/make_reference.py node > docs/node.md
 """
+
+import sys
+from collections.abc import Iterable, Sequence
 
 from r2former_ros.config import options
 
-HEAD = """# Settings
+SETTINGS = """# Settings
 
 ROS parameters of the node `localizer`, keys of a `--config` file, and names for `--set` on the
-command line. The node reads them when it is configured; `pose_graph.*` are read by the node
-`pose_graph`. Written by `docs/make_reference.py`.
+command line. A configured node takes those marked *run* from the next image on; it refuses the
+others, which it reads when it is configured. `pose_graph.*` are read by the node `pose_graph`.
+Written by `docs/make_reference.py`.
 
-| name | default | unit | range | meaning |
-|---|---|---|---|---|
+"""
+NODE = """# The node `localizer`
+
+A lifecycle node: configuring loads weights and map, activating subscribes. Names are relative to
+the node: `~/pose` of `/localizer` is `/localizer/pose`. Written by `docs/make_reference.py node`;
+a test holds it against a running node. Parameters: [settings.md](settings.md).
+
+"""
+STATES = """
+## States
+
+- `lost`: nothing is known. Also said once when a localization no longer holds.
+- `candidate`: the best score passes `decision.min_score`, but the images so far do not agree.
+- `localized`: the places around the best hold `decision.localized_probability`, and the last
+  `decision.agreement_frames` images agreed. It ends below `decision.keep_probability`.
+
+`~/pose` is silent unless localized. Its covariance is the spread of the belief over the places,
+the spacing of the map and half of `decision.agreement_radius_m`, added as variances.
 """
 
 
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [head, ['---'] * len(head), *rows]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
 def reference() -> str:
-    """Return the page."""
-    rows = []
-    for item in options():
-        allowed = item.range_text().replace('|', 'or')
-        rows.append(
-            f'| `{item.name}` | `{item.default!r}` | {item.unit} | {allowed} '
-            f'| {item.description} |'
-        )
-    return HEAD + '\n'.join(rows) + '\n'
+    """Return the page of settings."""
+    rows = [
+        (f'`{item.name}`', f'`{item.default!r}`', item.unit,
+         item.range_text().replace('|', 'or'), 'run' if item.runtime else '', item.description)
+        for item in options()
+    ]
+    return SETTINGS + table(('name', 'default', 'unit', 'range', 'when', 'meaning'), rows)
+
+
+def node_reference() -> str:
+    """Return the page of topics and services."""
+    from r2former_ros.ros import interface
+    from r2former_ros.ros.conversions import HYPOTHESIS
+
+    parts = [NODE]
+    head = ('topic', 'type', 'QoS', 'rate', 'meaning')
+    both = (('Publishes', interface.PUBLISHED), ('Subscribes', interface.SUBSCRIBED))
+    for title, topics in both:
+        rows = [(f'`{one.name}`', type_name(one.message), one.qos_text(), one.rate, one.meaning)
+                for one in topics]
+        parts += [f'## {title}\n\n', table(head, rows), '\n']
+    rows = [(f'`{one.name}`', type_name(one.kind), one.meaning) for one in interface.SERVICES]
+    parts += ['## Services\n\n', table(('service', 'type', 'meaning'), rows)]
+    fields = [f'`{name}`' for name in HYPOTHESIS.names or ()]
+    parts += ['\n## Fields of a hypothesis\n\n', ' '.join(fields), '\n\n',
+              'Position and rotation are NaN where a place has no pose; `inliers` is -1 where no '
+              'geometric\ncheck was made; the stamp is the place\'s own.\n', STATES]
+    return ''.join(parts)
+
+
+def type_name(kind: type) -> str:
+    """Return the name of a message or service type as ROS writes it."""
+    return f'{kind.__module__.split(".")[0]}/{kind.__name__}'
 
 
 if __name__ == '__main__':
-    print(reference(), end='')
+    print(node_reference() if sys.argv[1:] == ['node'] else reference(), end='')

@@ -40,6 +40,11 @@ def generate_launch_description():
             description='Image topic; with image_transport:=compressed, /compressed is appended',
         ),
         DeclareLaunchArgument(
+            'odom', default_value='/odom',
+            description='Odometry topic (nav_msgs/Odometry) of the camera; optional, and taken '
+                        'where somebody publishes it',
+        ),
+        DeclareLaunchArgument(
             'image_transport', default_value='', description=f'raw or compressed; {ELSE}'),
         DeclareLaunchArgument(
             'weights', default_value='', description=f'Preset or .safetensors file; {ELSE}'),
@@ -83,6 +88,7 @@ def start(context: LaunchContext):
         remappings=[
             ('image', value('image')),
             ('image/compressed', f'{value("image")}/compressed'),
+            ('odom', value('odom')),
         ],
         arguments=['--ros-args', '--log-level', value('log_level')],
         output='screen',

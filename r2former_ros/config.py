@@ -32,14 +32,20 @@ def option(
     minimum: float = -math.inf,
     maximum: float = math.inf,
     choices: tuple[str, ...] = (),
+    runtime: bool = False,
 ) -> Any:
-    """Declare a setting: its default, one line of text, unit and range (ends included)."""
+    """
+    Declare a setting: its default, one line of text, unit and range (ends included).
+
+    :param runtime: a configured node takes another value from the next image on.
+    """
     metadata = {
         'description': description,
         'unit': unit,
         'minimum': minimum,
         'maximum': maximum,
         'choices': choices,
+        'runtime': runtime,
     }
     return field(default=default, metadata=metadata)
 
@@ -88,7 +94,7 @@ class RetrievalConfig:
     """Search by global descriptor."""
 
     candidates: int = option(
-        100, 'Places taken from the index per query', minimum=1, maximum=10_000
+        100, 'Places taken from the index per query', minimum=1, maximum=10_000, runtime=True,
     )
     index: str = option(
         'auto', 'How places are searched: exactly (flat), by a graph (hnsw), in lists (ivf), in '
@@ -127,29 +133,31 @@ class RerankConfig:
     """Scoring of query and candidate by their local features."""
 
     candidates: int = option(
-        20, 'Candidates that are reranked; 0 turns reranking off', minimum=0, maximum=10_000
+        20, 'Candidates that are reranked; 0 turns reranking off', minimum=0, maximum=10_000,
+        runtime=True,
     )
     shortlist: int = option(
         100, 'First candidates of retrieval whose local features are compared in a cheap way '
         'first; the best of them are reranked. Not above candidates: the first are reranked',
-        minimum=0, maximum=10_000,
+        minimum=0, maximum=10_000, runtime=True,
     )
     local_features: int = option(
         0, 'Local features of largest attention that are compared; 0: all that are stored',
-        minimum=0, maximum=100_000,
+        minimum=0, maximum=100_000, runtime=True,
     )
     profile: str = option(
         'custom', 'A named choice of shortlist, candidates and local_features; custom takes '
-        'them as set', choices=('custom', *RERANK_PROFILES),
+        'them as set', choices=('custom', *RERANK_PROFILES), runtime=True,
     )
     ranking: str = option(
         'probability',
         'What ranks: the match probability alone, as in the released evaluation, or blended '
         'with the similarity by the learned ratio',
-        choices=('probability', 'blended'),
+        choices=('probability', 'blended'), runtime=True,
     )
     batch: int = option(
-        10, 'Pairs scored at a time; bounds the memory of reranking', minimum=1, maximum=1000
+        10, 'Pairs scored at a time; bounds the memory of reranking', minimum=1, maximum=1000,
+        runtime=True,
     )
 
     @property
@@ -161,18 +169,39 @@ class RerankConfig:
 
 @dataclass(frozen=True)
 class DecisionConfig:
-    """When a hypothesis becomes a localization."""
+    """When hypotheses become a localization: a Bayes filter over the places of the map."""
 
     min_score: float = option(
-        0.5, 'Smallest score of the best hypothesis that is not lost', minimum=0.0, maximum=1.0
+        0.5, 'Score that speaks as much for a place as for being nowhere on the map; a better '
+        'best score makes a candidate', minimum=0.0, maximum=1.0, runtime=True,
     )
     agreement_frames: int = option(
-        3, 'Successive frames whose best places must agree before the state is localized',
-        minimum=1, maximum=1000,
+        3, 'Fewest images in a row whose best places agree before the state is localized',
+        minimum=1, maximum=1000, runtime=True,
     )
     agreement_radius_m: float = option(
-        10.0, 'Largest distance between the best places of successive frames that agree',
-        unit='m', minimum=0.0,
+        10.0, 'Places so near to each other agree; without odometry, also how far the camera may '
+        'move between two images', unit='m', minimum=0.0,
+    )
+    localized_probability: float = option(
+        0.9, 'Probability of the places around the best from which the state is localized',
+        minimum=0.5, maximum=0.999, runtime=True,
+    )
+    keep_probability: float = option(
+        0.5, 'Probability below which localized becomes lost', minimum=0.0, maximum=0.999,
+        runtime=True,
+    )
+    miss_likelihood: float = option(
+        0.1, 'How much rarer an image is at a place it does not name than outside the map',
+        minimum=0.001, maximum=1.0, runtime=True,
+    )
+    leave_probability: float = option(
+        0.02, 'Probability, at each image, of leaving the map or coming back to it',
+        minimum=0.0001, maximum=0.5, runtime=True,
+    )
+    odometry_error_percent: float = option(
+        30.0, 'Error of the motion between two images, of its length', unit='%', minimum=0.0,
+        maximum=1000.0, runtime=True,
     )
 
 
@@ -182,7 +211,7 @@ class VerificationConfig:
 
     hypotheses: int = option(
         0, 'First hypotheses of an image that are checked when localizing; 0: none. Those that '
-        'fail go last, and none that passes means lost', minimum=0, maximum=10_000,
+        'fail go last, and only those that pass count for the state', minimum=0, maximum=10_000,
     )
     min_inliers: int = option(
         15, 'Matched patches that one homography must explain', minimum=4, maximum=10_000
@@ -324,9 +353,12 @@ class NodeConfig:
         5, 'Images that may wait in the subscription; only the newest is ever worked on',
         minimum=1, maximum=1000,
     )
-    hypotheses: int = option(10, 'Hypotheses published per image', minimum=1, maximum=10_000)
+    hypotheses: int = option(
+        10, 'Hypotheses published per image', minimum=1, maximum=10_000, runtime=True
+    )
     no_image_warning_s: float = option(
-        5.0, 'Silence on the image topic after which a warning names it', unit='s', minimum=0.1
+        5.0, 'Silence on the image topic after which a warning names it', unit='s', minimum=0.1,
+        runtime=True,
     )
     diagnostics_period_s: float = option(
         1.0, 'Time between messages on /diagnostics', unit='s', minimum=0.1, maximum=3600.0
@@ -360,6 +392,7 @@ class Option:
     minimum: float
     maximum: float
     choices: tuple[str, ...]
+    runtime: bool
 
     def checked(self, value: object) -> Scalar:
         """

@@ -1,74 +1,202 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From ranked hypotheses to a state: lost, candidate or localized."""
+"""
+From ranked hypotheses to a state: a discrete Bayes filter over the places of a map.
+
+The belief is a probability for each place and one for "not in the map". An image moves it
+(``_predict``, along the map, by odometry where there is any) and weighs it (``_observe``).
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from .config import DecisionConfig
-from .records import Hypothesis, Place, State
+from .geometry import inverse
+from .records import Belief, Hypothesis, Place, Pose, State
 
 NEIGHBOUR_IDS = 2
-"""Places without poses agree if their ids, given in the order of driving, differ by this much."""
+"""Places without poses count as near if their ids, in the order of driving, differ by this."""
 HEADING_VARIANCE_RAD2 = 0.25
 """A place is recognised within about 30 degrees of the heading it was seen with."""
+ACTIVE_PLACES = 512
+"""So many most probable places are moved by a prediction; the others keep next to nothing."""
+OFF_THE_MAP = 1e-3
+"""Weight of leaving the map beside the kernel's sum over places: far from all, it wins."""
+SMALLEST_ODDS = 1e-3
+FIRST_OUTSIDE = 0.5
+"""Probability of "not in the map" before the first image."""
 
 
-class AgreementFilter:
-    """
-    Say localized only when successive frames name places that lie together.
+class PlaceFilter:
+    """Say localized only when the images so far leave little doubt about the place."""
 
-    One frame with a good score is a candidate; a best score below the threshold is lost, and
-    starts the count again.
-    """
-
-    def __init__(self, config: DecisionConfig) -> None:
+    def __init__(self, places: Sequence[Place], config: DecisionConfig) -> None:
         self.config = config
-        self._recent: deque[Place] = deque(maxlen=config.agreement_frames)
-
-    def decide(self, best: Hypothesis | None) -> State:
-        """Take the best hypothesis of the next frame into account and return the state."""
-        if best is None or best.score < self.config.min_score:
-            self.reset()
-            return State.LOST
-        if self._recent and not self._agree(self._recent[-1], best.place):
-            self._recent.clear()
-        self._recent.append(best.place)
-        full = len(self._recent) == self.config.agreement_frames
-        return State.LOCALIZED if full else State.CANDIDATE
+        self._places = list(places)
+        self._row = {place.place_id: row for row, place in enumerate(self._places)}
+        poses = [one.map_T_camera for one in self._places if one.map_T_camera is not None]
+        self._poses = np.array(poses) if poses and len(poses) == len(self._places) else None
+        self._positions = self._positions_m()
+        self._spacing_m = _spacing_m(self._positions)
+        self.reset()
 
     def reset(self) -> None:
-        """Forget the frames seen so far."""
-        self._recent.clear()
+        """Forget the images seen so far."""
+        count = len(self._places)
+        self._belief = np.full(count, (1 - FIRST_OUTSIDE) / max(count, 1))
+        self._last_odometry: Pose | None = None
+        self._agreeing = 0
+        self._poor = 0
+        self._state = State.LOST
 
-    def _agree(self, one: Place, other: Place) -> bool:
-        if one.map_T_camera is None or other.map_T_camera is None:
-            return abs(one.place_id - other.place_id) <= NEIGHBOUR_IDS
-        step = one.map_T_camera[:3, 3] - other.map_T_camera[:3, 3]
-        return float(np.linalg.norm(step)) <= self.config.agreement_radius_m
+    def decide(
+        self,
+        hypotheses: Sequence[Hypothesis],
+        *,
+        min_score: float,
+        odom_T_camera: Pose | None = None,
+    ) -> tuple[State, Belief | None]:
+        """
+        Take the next image into account.
+
+        :param hypotheses: best first; places that the map had not at first are passed over.
+        :param min_score: a score that speaks as much for the place as for "not in the map".
+        :param odom_T_camera: where odometry says the camera is, None where it says nothing.
+        :returns: the state, and the belief behind it: None on an empty map.
+        """
+        known = [one for one in hypotheses if one.place.place_id in self._row]
+        if not self._places:
+            return State.LOST, None
+        motion = self._motion(odom_T_camera)
+        self._predict(motion)
+        self._observe(known, min_score)
+        belief = self._conclude(known[0].place if known and motion is None else None)
+        good = known[0] if known and known[0].score >= min_score else None
+        self._state = self._next_state(belief, good)
+        return self._state, belief
+
+    def _motion(self, odom_T_camera: Pose | None) -> Pose | None:
+        """Return how the camera moved since the last image, in its own axes."""
+        last, self._last_odometry = self._last_odometry, odom_T_camera
+        if last is None or odom_T_camera is None or self._poses is None:
+            return None
+        return inverse(last) @ odom_T_camera
+
+    def _predict(self, motion: Pose | None) -> None:
+        """Move the belief to places near by, or to where the motion leads."""
+        active = np.argsort(self._belief)[-ACTIVE_PLACES:]
+        if motion is None or self._poses is None:
+            centres, sigma_m = self._positions[active], self.config.agreement_radius_m / 2
+        else:
+            centres = (self._poses[active] @ motion)[:, :3, 3]
+            travel_m = float(np.linalg.norm(motion[:3, 3]))
+            sigma_m = self._spacing_m / 2 + self.config.odometry_error_percent / 100 * travel_m
+        kernel = _gaussian(centres, self._positions, max(sigma_m, 1e-3))  # (A, P)
+        moved = self._belief[active] @ (kernel / (kernel.sum(axis=1, keepdims=True) + OFF_THE_MAP))
+        leave = self.config.leave_probability
+        outside = 1 - self._belief.sum()
+        self._belief = (1 - leave) * moved + leave * outside / len(self._places)
+
+    def _observe(self, hypotheses: Sequence[Hypothesis], min_score: float) -> None:
+        """Weigh each place by how much more likely the image is there than outside the map."""
+        config, count = self.config, len(self._places)
+        target = _odds(config.localized_probability)
+        most = max(1 / config.miss_likelihood, (count * target) ** (1 / config.agreement_frames))
+        ratio = np.full(count, config.miss_likelihood)
+        for one in hypotheses:
+            row = self._row[one.place.place_id]
+            ratio[row] = np.clip(
+                _odds(one.score) / _odds(min_score), config.miss_likelihood, most)
+        outside = max(1 - self._belief.sum(), 0.0)
+        weighed = self._belief * ratio
+        self._belief = weighed / (weighed.sum() + outside)
+
+    def _conclude(self, best: Place | None) -> Belief:
+        """
+        Find the most probable place, and how probable the places around it are together.
+
+        Without a motion the belief lags behind the camera, so the best hypothesis of this image
+        takes the place's part, if it lies near.
+        """
+        row = int(self._belief.argmax())
+        if best is not None and self._near(best, self._places[row]):
+            row = self._row[best.place_id]
+        offset = self._positions - self._positions[row]
+        near = np.linalg.norm(offset, axis=1) <= self.config.agreement_radius_m
+        covariance = None
+        if self._poses is not None:
+            weight = self._belief / max(self._belief.sum(), 1e-12)
+            covariance = (offset * weight[:, None]).T @ offset
+            covariance += np.eye(3) * self._spacing_m**2
+        return Belief(self._places[row], float(self._belief[near].sum()), covariance)
+
+    def _next_state(self, belief: Belief, good: Hypothesis | None) -> State:
+        """Decide, with hysteresis; from localized the way leads over lost."""
+        config = self.config
+        self._poor = 0 if good is not None else self._poor + 1
+        agrees = good is not None and self._near(good.place, belief.place)
+        self._agreeing = self._agreeing + 1 if agrees else 0
+        if self._state is State.LOCALIZED:
+            keep = belief.probability >= config.keep_probability
+            return State.LOCALIZED if keep else State.LOST
+        enough = self._agreeing >= config.agreement_frames
+        if enough and belief.probability >= config.localized_probability:
+            return State.LOCALIZED
+        if good is not None or (
+            self._state is State.CANDIDATE and self._poor < config.agreement_frames
+        ):
+            return State.CANDIDATE
+        return State.LOST
+
+    def _near(self, one: Place, other: Place) -> bool:
+        ends = self._positions[[self._row[one.place_id], self._row[other.place_id]]]
+        return float(np.linalg.norm(ends[0] - ends[1])) <= self.config.agreement_radius_m
+
+    def _positions_m(self) -> NDArray[np.float64]:
+        """Return (P, 3); without poses, places lie on a line by their ids."""
+        if self._poses is not None:
+            return np.asarray(self._poses[:, :3, 3], np.float64)
+        step_m = self.config.agreement_radius_m / NEIGHBOUR_IDS
+        along = step_m * np.array([place.place_id for place in self._places], np.float64)
+        return np.stack([along, 0 * along, 0 * along], axis=1)
 
 
-def pose_covariance(
-    hypotheses: Sequence[Hypothesis], config: DecisionConfig
+def pose_covariance(belief: Belief, config: DecisionConfig) -> NDArray[np.float64]:
+    """
+    Return the covariance (6, 6) of the pose of a belief, over x, y, z, roll, pitch, yaw.
+
+    The spread of the belief over the places and the spacing of the map make it. The camera is
+    near the place, not at it, so a deviation is never below half of ``agreement_radius_m``.
+    """
+    covariance = np.diag([0.0] * 3 + [HEADING_VARIANCE_RAD2] * 3)
+    covariance[:3, :3] = np.eye(3) * (config.agreement_radius_m / 2) ** 2
+    if belief.covariance_m2 is not None:
+        covariance[:3, :3] += belief.covariance_m2
+    return covariance
+
+
+def _spacing_m(positions: NDArray[np.float64]) -> float:
+    """Return the median distance from a place to the nearest other one."""
+    if len(positions) < 2:
+        return 0.0
+    distances, _ = cKDTree(positions).query(positions, k=2)
+    return float(np.median(distances[:, 1]))
+
+
+def _gaussian(
+    centres: NDArray[np.float64], positions: NDArray[np.float64], sigma_m: float
 ) -> NDArray[np.float64]:
-    """
-    Estimate the covariance (6, 6) of the best place's pose, over x, y, z, roll, pitch, yaw.
+    """Return how near positions (P, 3) are to centres (A, 3), as (A, P) weights up to 1."""
+    squared = (centres**2).sum(1)[:, None] + (positions**2).sum(1) - 2 * centres @ positions.T
+    weights: NDArray[np.float64] = np.exp(-np.maximum(squared, 0) / (2 * sigma_m**2))
+    return weights
 
-    The camera is near the place, not at it, so the standard deviation is never below half of
-    ``agreement_radius_m``; to it comes the spread, by score, of the hypotheses above
-    ``min_score``.
-    """
-    good = [one for one in hypotheses
-            if one.score >= config.min_score and one.place.map_T_camera is not None]
-    positions = np.array([one.place.map_T_camera[:3, 3] for one in good])  # type: ignore[index]
-    weights = np.array([one.score for one in good])
-    variance = np.full(3, (config.agreement_radius_m / 2) ** 2)
-    if len(good) > 1 and weights.sum() > 0:
-        spread = positions - np.average(positions, axis=0, weights=weights)
-        variance += np.average(spread**2, axis=0, weights=weights)
-    return np.diag([*variance, *[HEADING_VARIANCE_RAD2] * 3])
+
+def _odds(probability: float) -> float:
+    inside = min(max(probability, SMALLEST_ODDS), 1 - SMALLEST_ODDS)
+    return inside / (1 - inside)

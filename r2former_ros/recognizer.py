@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from .config import Config, RerankConfig
-from .decision import AgreementFilter
+from .decision import PlaceFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
 from .place_index import PlaceIndex
@@ -66,7 +66,7 @@ class Recognizer:
         # Weights of the first training stage alone would rank by noise. (A network without any
         # training is only there to try the whole path.)
         self.reranks = origin.reranker_trained or not origin.trained
-        self.filter = AgreementFilter(self.config.decision)
+        self.filter = PlaceFilter(list(self.places.values()), self.config.decision)
         place_map.preload(self.config.map.preload_mb, notify)
 
     @classmethod
@@ -90,6 +90,11 @@ class Recognizer:
         except BaseException:
             place_map.close()
             raise
+
+    def use(self, config: Config) -> None:
+        """Take other settings of retrieval, reranking and decision from the next image on."""
+        self.config = config
+        self.filter.config = config.decision
 
     def warm_up(self) -> None:
         """Run the network once, so that the first image does not wait for what is compiled."""
@@ -118,10 +123,12 @@ class Recognizer:
         with _timed(latency_ms, 'rerank'):
             hypotheses = self.rerank(query, candidates)
         with _timed(latency_ms, 'verify'):
-            hypotheses, best = self.verify(query, hypotheses)
-        state = self.filter.decide(best)
+            hypotheses, trusted = self.verify(query, hypotheses)
+        state, belief = self.filter.decide(
+            trusted, min_score=self.config.decision.min_score, odom_T_camera=odom_T_camera
+        )
         recognition = Recognition(
-            frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
+            frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms, belief
         )
         return recognition, query
 
@@ -173,22 +180,22 @@ class Recognizer:
 
     def verify(
         self, query: ImageFeatures, hypotheses: list[Hypothesis]
-    ) -> tuple[list[Hypothesis], Hypothesis | None]:
+    ) -> tuple[list[Hypothesis], list[Hypothesis]]:
         """
         Check the first hypotheses by geometry, as many as the configuration says.
 
-        :returns: the hypotheses, those that failed last; and the best to decide on, None where
-            all that were checked failed.
+        :returns: the hypotheses, those that failed last; and those to decide on, which are only
+            the ones that passed where any were checked.
         """
         config = self.config.verification
         if config.hypotheses == 0 or not hypotheses:
-            return hypotheses, hypotheses[0] if hypotheses else None
+            return hypotheses, hypotheses
         local_features = query.local_features_of(0)
         first = [self.verified(local_features, one) for one in hypotheses[: config.hypotheses]]
         good = [one for one in first if one.inliers >= config.min_inliers]
         failed = [one for one in first if one.inliers < config.min_inliers]
         ranked = [*good, *hypotheses[config.hypotheses:], *failed]
-        return ranked, good[0] if good else None
+        return ranked, good
 
     def verified(self, query: LocalFeatures, hypothesis: Hypothesis) -> Hypothesis:
         """Count a hypothesis's inliers, where that was not done yet."""

@@ -164,13 +164,29 @@ class LoopClosure:
     view: View | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """
+    What the images so far say together: the most probable place, and how probable.
+
+    ``probability`` is that of all places within ``decision.agreement_radius_m`` of it;
+    ``covariance_m2`` (3, 3) is the spread over all places around its position, from the belief
+    and the spacing of the map, or None where places have no poses.
+    """
+
+    place: Place
+    probability: float
+    covariance_m2: Pose | None = None
+
+
 @dataclass(frozen=True)
 class Recognition:
     """
     The decision on one query image, with the ranked hypotheses behind it, best first.
 
     ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
-    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify.
+    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify. ``belief`` takes
+    the images before into account; None on an empty map.
     """
 
     stamp_ns: int
@@ -178,6 +194,7 @@ class Recognition:
     hypotheses: tuple[Hypothesis, ...]
     candidates: tuple[Candidate, ...]
     latency_ms: dict[str, float] = field(default_factory=dict)
+    belief: Belief | None = None
 
     @property
     def best(self) -> Hypothesis | None:

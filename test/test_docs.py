@@ -12,15 +12,28 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_table_of_settings_is_current():
+def reference_maker():
+    """Import docs/make_reference.py."""
     path = ROOT / 'docs' / 'make_reference.py'
     spec = importlib.util.spec_from_file_location('make_reference', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / 'docs' / 'settings.md').read_text() == module.reference()
+    return module
 
 
-@pytest.mark.parametrize('page', ['README.md', 'docs/method.md', 'docs/slam.md'])
+def test_the_table_of_settings_is_current():
+    assert (ROOT / 'docs' / 'settings.md').read_text() == reference_maker().reference()
+
+
+def test_the_table_of_topics_and_services_is_current():
+    pytest.importorskip('rclpy')
+    assert (ROOT / 'docs' / 'node.md').read_text() == reference_maker().node_reference()
+
+
+@pytest.mark.parametrize('page', [
+    'README.md', 'docs/method.md', 'docs/node.md', 'docs/troubleshooting.md',
+    'docs/architecture.md', 'docs/slam.md',
+])
 def test_links_to_files_lead_somewhere(page):
     path = ROOT / page
     links = re.findall(r'\]\(([^)#]+)[^)]*\)', path.read_text())

@@ -11,7 +11,7 @@ import pytest
 LAUNCH = Path(__file__).parents[1] / 'launch' / 'localize.launch.py'
 SLAM = LAUNCH.with_name('slam.launch.py')
 ARGUMENTS = {
-    'map', 'image', 'image_transport', 'weights', 'device', 'params_file', 'autostart',
+    'map', 'image', 'odom', 'image_transport', 'weights', 'device', 'params_file', 'autostart',
     'namespace', 'use_sim_time', 'log_level',
 }
 

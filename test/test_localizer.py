@@ -2,29 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node under real rclpy: its lifecycle, and images between two processes."""
 
+import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
 from fakes import picture
+from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
 
-from r2former_ros.config import Config, with_values
+from r2former_ros.config import Config, options, with_values
 from r2former_ros.errors import R2FormerError
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.images import thumbnail_jpeg
 from r2former_ros.mapping import PosedFrame, build_map
 from r2former_ros.recognizer import load_configured
-from r2former_ros.records import Frame
-from r2former_ros.ros.conversions import header_from
+from r2former_ros.records import Frame, State
+from r2former_ros.ros import interface
+from r2former_ros.ros.conversions import header_from, pose_from
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.localizer import Localizer
 
@@ -32,8 +38,15 @@ pytestmark = pytest.mark.ros
 TOPIC = '/camera/image_raw'
 SETTINGS = {'model.weights': 'tiny', 'model.device': 'cpu', 'model.image_height': 64,
             'model.image_width': 96, 'node.diagnostics_period_s': 0.2, 'decision.min_score': 0.0,
-            'decision.agreement_frames': 1}
-WAIT_S = 30.0
+            'decision.agreement_frames': 1, 'decision.agreement_radius_m': 100.0}
+WAIT_S = 60.0
+OF_RCLPY = ('/rosout', '/parameter_events', '/clock')
+OF_LIFECYCLE = {
+    'transition_event', 'change_state', 'get_state', 'get_available_states',
+    'get_available_transitions', 'get_transition_graph', 'describe_parameters',
+    'get_parameter_types', 'get_parameters', 'list_parameters', 'set_parameters',
+    'set_parameters_atomically', 'get_type_description',
+}
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -107,7 +120,7 @@ def test_images_of_another_process_come_back_as_hypotheses(config):
     with own_domain(), LiveNode(config, TOPIC) as live:
         publisher = live.node.create_publisher(Image, TOPIC, 10)
         publish_one_by_one(live, publisher, messages)
-        wait_for(lambda: live.run.count('received') == 8)
+        wait_for(lambda: live.run.count('used') + live.run.count('bad') == 8)
         wait_for(lambda: 'localized' in live.run.states)
         run = live.run
     assert set(run.hypotheses) == set(good)
@@ -176,18 +189,137 @@ def test_pose_is_published_only_when_localized(make_node):
     assert poses[0].pose.covariance[0] >= 25.0
 
 
-def test_the_lifecycle_repeats(make_node):
-    node = make_node()
-    for _ in range(3):
-        assert node.trigger_configure() == SUCCESS
-        for _ in range(2):
-            assert node.trigger_activate() == SUCCESS
+def test_the_lifecycle_repeats_without_growing(make_node):
+    """A hundred transitions in any legal order; memory is measured after the first half."""
+    node = make_node(**{'map.preload_mb': 1})
+    steps = {
+        'unconfigured': ['configure'], 'inactive': ['activate', 'cleanup'],
+        'active': ['deactivate'],
+    }
+    goals = {'configure': 'inactive', 'activate': 'active', 'deactivate': 'inactive',
+             'cleanup': 'unconfigured'}
+    chosen, state, memory_mb = np.random.default_rng(3), 'unconfigured', []
+    for _ in range(100):
+        step = chosen.choice(steps[state])
+        assert getattr(node, f'trigger_{step}')() == SUCCESS
+        state = goals[step]
+        if state == 'active':
             assert node._work(image_message(1, 5))
-            assert node.trigger_deactivate() == SUCCESS
-            assert node.worker is None
-        assert node.trigger_cleanup() == SUCCESS
-        assert node.recognizer is None
+        memory_mb.append(resident_mb())
+    assert memory_mb[-1] - max(memory_mb[:50]) < 30
+    if state == 'active':
+        node.trigger_deactivate()
+    assert node.worker is None and node.images is None
     assert node.trigger_shutdown() == SUCCESS
+
+
+def resident_mb():
+    """Return the memory of this process."""
+    (line,) = [one for one in Path('/proc/self/status').read_text().splitlines()
+               if one.startswith('VmRSS')]
+    return int(line.split()[1]) / 1024
+
+
+def test_topics_services_and_parameters_are_those_of_the_tables(make_node):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    name, space = node.get_name(), node.get_namespace()
+
+    def resolved(entries):
+        return {node.resolve_topic_name(one.name) for one in entries}
+
+    def offered(found):
+        return {one for one, _ in found if not one.startswith(OF_RCLPY)
+                and one.rsplit('/', 1)[-1] not in OF_LIFECYCLE}
+
+    wait_for(lambda: offered(node.get_publisher_names_and_types_by_node(name, space)))
+    assert offered(node.get_publisher_names_and_types_by_node(name, space)) == \
+        resolved(interface.PUBLISHED)
+    assert offered(node.get_subscriber_names_and_types_by_node(name, space)) == \
+        resolved(interface.SUBSCRIBED) - {'/image/compressed'}
+    assert offered(node.get_service_names_and_types_by_node(name, space)) == \
+        resolved(interface.SERVICES)
+    declared = set(node.get_parameters_by_prefix(''))
+    assert {one.name for one in options()} == \
+        {one for one in declared if not one.startswith(('use_sim_time', 'start_type'))}
+
+
+def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
+    node = make_node()
+    ask = Trigger.Request
+    reset, reload = node.services_offered._on_reset, node.services_offered._on_reload_map
+    assert 'not active' in reset(ask(), Trigger.Response()).message
+    assert 'configure' in reload(ask(), Trigger.Response()).message
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    assert node._work(image_message(1, 5))
+    assert node.statistics.state is State.LOCALIZED
+    before = node.recognizer
+    assert reload(ask(), Trigger.Response()).message.startswith('6 places in ')
+    assert node.recognizer is not before and node.recognizer.model is before.model
+    assert node.statistics.state is State.LOST
+    assert node._work(image_message(1, 6)) and reset(ask(), Trigger.Response()).success
+    assert node.statistics.state is State.LOST
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(ask())
+
+    def answered():
+        if node.services_offered._asked:
+            node.worker.offer(image_message(2, 7))
+        return future.done()
+
+    spin_until(node, answered)
+    answer = json.loads(future.result().message)
+    assert future.result().success and answer['stamp_ns'] == 7
+    assert answer['state'] == 'localized' and len(answer['position_m']) == 3
+
+
+def test_localize_once_says_so_where_no_image_comes(make_node):
+    node = make_node(**{'node.no_image_warning_s': 0.3})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(Trigger.Request())
+    spin_until(node, future.done)
+    assert not future.result().success
+    assert future.result().message == 'no image was recognised on /image in 0.3 s'
+
+
+def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    markers, images = [], []
+    for publisher, taken in ((node.pictures._markers, markers),
+                             (node.pictures._debug_image, images)):
+        publisher.publish = taken.append
+    assert node._work(image_message(1, 5)) and not markers and not images
+    for publisher in (node.pictures._markers, node.pictures._debug_image):
+        publisher.get_subscription_count = lambda: 1
+    assert node._work(image_message(1, 6))
+    places, hypotheses, state = markers[0].markers
+    assert (len(places.points), len(hypotheses.points)) == (6, 6)
+    assert state.text.startswith('localized') and places.header.frame_id == 'map'
+    height, width = images[0].height, images[0].width
+    assert (height, width, len(images[0].data)) == (240, 640, 3 * 240 * 640)
+    pixels = np.frombuffer(images[0].data, np.uint8).reshape(240, 640, 3)
+    shown = cv2.resize(picture(1, 96, 128), (320, 240), interpolation=cv2.INTER_AREA)
+    same = np.abs(pixels[:, :320].astype(int) - shown).max(axis=2) < 10
+    assert same.mean() > 0.5
+
+
+def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    for second in (1, 2):
+        message = Odometry(header=header_from(second * 10**9, 'odom'))
+        message.pose.pose = pose_from(pose_from_yaw(4.0 * second, 0, 0))
+        node.odometry._on_odometry(message)
+    seen = []
+    node.consumers.append(seen.append)
+    assert node._work(image_message(1, 1_500_000_000))
+    assert node._work(image_message(1, 9_000_000_000))
+    assert seen[0].odom_T_camera[0, 3] == pytest.approx(6.0)
+    assert seen[1].odom_T_camera is None and node.odometry.frame_id == 'odom'
 
 
 @pytest.mark.parametrize(('changes', 'match'), [
@@ -211,7 +343,7 @@ def test_a_mistake_fails_the_transition_with_one_line(make_node, monkeypatch, ch
         raise AssertionError(lines[0])
 
 
-def test_parameters_are_checked_and_fixed_once_configured(make_node):
+def test_parameters_are_checked_and_change_at_run_time_where_they_can(make_node):
     node = make_node()
     refused, accepted = node.set_parameters([
         Parameter('rerank.candidates', value=-1), Parameter('decision.min_score', value=0.25)])
@@ -219,8 +351,11 @@ def test_parameters_are_checked_and_fixed_once_configured(make_node):
     assert accepted.successful
     assert node.trigger_configure() == SUCCESS
     assert node.config.decision.min_score == 0.25
-    (late,) = node.set_parameters([Parameter('decision.min_score', value=0.5)])
-    assert not late.successful and 'clean it up first' in late.reason
+    late, at_once = node.set_parameters([
+        Parameter('model.device', value='cuda'), Parameter('decision.min_score', value=0.5)])
+    assert not late.successful and 'model.device is read when' in late.reason
+    assert at_once.successful and node.recognizer.config.decision.min_score == 0.5
+    assert node.recognizer.filter.config.min_score == 0.5
 
 
 def test_a_node_that_cannot_be_configured_leaves_no_process_behind(config):

@@ -19,6 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
 
 TEN = QoSProfile(depth=10)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -67,9 +68,18 @@ POSE = Topic('~/pose', PoseWithCovarianceStamped, TEN, 'each image used while lo
 STATE = Topic('~/state', String, LATCHED, 'on change', '`lost`, `candidate` or `localized`')
 DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, TEN, '`node.diagnostics_period_s`',
                     'A level, a sentence, and the figures behind it')
-PUBLISHED = (HYPOTHESES, POSE, STATE, DIAGNOSTICS)
+MARKERS = Topic('~/markers', MarkerArray, TEN, 'each image used, while subscribed',
+                'Places grey, hypotheses red to green by score, and the state as text')
+DEBUG_IMAGE = Topic('~/debug_image', Image, TEN, 'each image used, while subscribed',
+                    'The query beside its best match, with lines between matched patches')
+PUBLISHED = (HYPOTHESES, POSE, STATE, MARKERS, DEBUG_IMAGE, DIAGNOSTICS)
 
-SERVICES: tuple[Service, ...] = ()
+RELOAD_MAP = Service(
+    '~/reload_map', 'Read `map.path` again, with the same weights; a map that fails is not taken')
+RESET = Service('~/reset', 'Forget the images seen so far: the state is lost')
+LOCALIZE_ONCE = Service(
+    '~/localize_once', 'Answer with the result of the next image, as one line of JSON')
+SERVICES = (RELOAD_MAP, RESET, LOCALIZE_ONCE)
 
 # These are there only with loop_closure.enabled.
 CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',

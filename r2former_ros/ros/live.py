@@ -35,8 +35,9 @@ from ..errors import R2FormerError
 from .conversions import Hypotheses, hypotheses_from
 from .player import Player
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 CONFIGURE_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 30.0
 SETTLE_TIMEOUT_S = 20.0
 DOMAINS = 100
 """Domain ids that are safe to use on Linux: their ports lie below the ephemeral ones."""
@@ -110,9 +111,10 @@ class LiveNode:
         """End the process as a terminal would, and the node that talked to it."""
         self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(timeout=10.0)
+            self._process.wait(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(timeout=2.0)
         self.node.destroy_node()
@@ -141,10 +143,16 @@ class LiveNode:
                 on_image()
 
         player.play(rate, count)
-        self._settle()
+        self.settle()
         return self.run
 
-    def _settle(self) -> None:
+    def memory_mb(self) -> float:
+        """Return the resident memory of the node's process in MB (2^20 bytes)."""
+        status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='utf-8')
+        line = next(one for one in status.splitlines() if one.startswith('VmRSS'))
+        return int(line.split()[1]) / 1024
+
+    def settle(self) -> None:
         """Wait for diagnostics in which every received image is accounted for."""
         until = time.monotonic() + SETTLE_TIMEOUT_S
         previous: dict[str, str] = {}

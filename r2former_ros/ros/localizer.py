@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -35,6 +36,8 @@ from .interface import DIAGNOSTICS
 from .loop_reporter import LoopReporter
 from .outputs import Consumer, Outputs, Seen
 from .parameters import declare_parameters, read_config, refuse_changes
+from .pictures import Pictures
+from .services import Services
 
 Transition = Callable[['Localizer', LifecycleState], TransitionCallbackReturn]
 
@@ -66,6 +69,7 @@ class Localizer(LifecycleNode):
         super().__init__('localizer', automatically_declare_parameters_from_overrides=True)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_parameters)
+        self.add_post_set_parameters_callback(self._after_parameters)
         self.config = Config()
         self.recognizer: Recognizer | None = None
         self.worker: NewestWorker[ImageLike] | None = None
@@ -75,6 +79,10 @@ class Localizer(LifecycleNode):
         self.consumers: list[Consumer] = []
         self.statistics = Statistics(started_s=time.monotonic())
         self.outputs = Outputs(self)
+        self.pictures = Pictures(self)
+        self.services_offered = Services(self)
+        # Held while the worker deals with an image, and by who changes what it uses.
+        self._at_work = threading.RLock()
         self._timers: list[Timer] = []
         # Not a lifecycle publisher: it is silent by having no timer.
         self._diagnostics = self.create_publisher(
@@ -91,8 +99,10 @@ class Localizer(LifecycleNode):
             raise
         self.recognizer.warm_up()
         self._describe(self.recognizer)
-        self.outputs.config = self.config
-        self.consumers = [self.outputs.publish]
+        self.pictures.show(self.recognizer)
+        self._use(self.config)
+        self.consumers = [
+            self.outputs.publish, self.pictures.publish, self.services_offered.answer]
         if self.loops is not None:
             self.consumers.append(self.loops.take)
         return TransitionCallbackReturn.SUCCESS
@@ -149,6 +159,32 @@ class Localizer(LifecycleNode):
         return (self.recognizer is not None and self.loops is not None
                 and self.recognizer.place_map is self.loops.place_map)
 
+    def reload_map(self) -> int:
+        """
+        Read the map file again, while images wait, and return the number of places.
+
+        :raises R2FormerError: if it cannot be used, or nothing is configured; the old one stays.
+        """
+        with self._at_work:
+            old = self.recognizer
+            if old is None:
+                raise ConfigError('no map is open: configure the node first')
+            self.recognizer = Recognizer.open(self.config.map.path, self.config, old.model)
+            self.pictures.show(self.recognizer)
+            old.place_map.close()
+            self.reset()
+            return len(self.recognizer.index)
+
+    def reset(self) -> bool:
+        """Forget the images seen so far; False where the node is not active."""
+        with self._at_work:
+            if self.recognizer is None or self.worker is None:
+                return False
+            self.recognizer.filter.reset()
+            self.statistics.state = State.LOST
+            self.outputs.say_state(State.LOST)
+            return True
+
     def _on_image(self, message: ImageLike) -> None:
         self.statistics.last_image_s = time.monotonic()
         if self.worker is not None:
@@ -157,9 +193,10 @@ class Localizer(LifecycleNode):
     def _work(self, message: ImageLike) -> bool:
         """Deal with one image, in the worker thread; False for one that is of no use."""
         try:
-            seen = self._see(message)
-            for consumer in self.consumers:
-                consumer(seen)
+            with self._at_work:
+                seen = self._see(message)
+                for consumer in self.consumers:
+                    consumer(seen)
         except ImageError as error:
             return self._bad(message, str(error))
         except Exception as error:
@@ -230,6 +267,17 @@ class Localizer(LifecycleNode):
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         return refuse_changes(parameters, configured=self.recognizer is not None)
 
+    def _after_parameters(self, parameters: list[Parameter]) -> None:
+        if self.recognizer is not None:
+            self._use(read_config(self))
+
+    def _use(self, config: Config) -> None:
+        """Take settings that may change at run time."""
+        with self._at_work:
+            self.config = self.outputs.config = self.pictures.config = config
+            if self.recognizer is not None:
+                self.recognizer.use(config)
+
     def _stop(self) -> None:
         for timer in self._timers:
             self.destroy_timer(timer)
@@ -243,9 +291,11 @@ class Localizer(LifecycleNode):
             self.worker.stop()
             self.worker = None
         self.odometry = None
+        self.services_offered.give_up()
 
     def _release(self) -> None:
         self.consumers = []
+        self.pictures.show(None)
         if self.recognizer is not None and not self._stands_in():
             self.recognizer.place_map.close()
         self.recognizer = None

@@ -13,7 +13,7 @@ from std_msgs.msg import String
 from ..config import Config
 from ..decision import pose_covariance
 from ..model import ImageFeatures
-from ..records import Frame, Hypothesis, Pose, Recognition, State
+from ..records import Belief, Frame, Pose, Recognition, State
 from .conversions import hypotheses_message, pose_message
 from .interface import HYPOTHESES, POSE, STATE, create_publisher
 
@@ -48,8 +48,8 @@ class Outputs:
         self._hypotheses.publish(
             hypotheses_message(first, recognition.stamp_ns, self.config.map.frame_id))
         self.say_state(recognition.state)
-        if recognition.state is State.LOCALIZED and recognition.best is not None:
-            self._publish_pose(recognition, first)
+        if recognition.state is State.LOCALIZED and recognition.belief is not None:
+            self._publish_pose(recognition.belief, recognition.stamp_ns)
 
     def say_state(self, state: State, *, again: bool = False) -> None:
         """Publish the state if it has changed, or again for a new beginning."""
@@ -57,10 +57,8 @@ class Outputs:
             self._said = state
             self._state.publish(String(data=state.value))
 
-    def _publish_pose(self, recognition: Recognition, first: tuple[Hypothesis, ...]) -> None:
-        assert recognition.best is not None
-        pose = recognition.best.place.map_T_camera
+    def _publish_pose(self, belief: Belief, stamp_ns: int) -> None:
+        pose = belief.place.map_T_camera
         if pose is not None:
-            covariance = pose_covariance(first, self.config.decision)
-            self._pose.publish(pose_message(
-                pose, covariance, recognition.stamp_ns, self.config.map.frame_id))
+            covariance = pose_covariance(belief, self.config.decision)
+            self._pose.publish(pose_message(pose, covariance, stamp_ns, self.config.map.frame_id))

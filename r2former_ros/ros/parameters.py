@@ -63,12 +63,12 @@ def read_config(node: Node) -> Config:
 
 
 def refuse_changes(parameters: Iterable[Parameter], configured: bool) -> SetParametersResult:
-    """Check a change; settings are read when the node is configured, so not after that."""
+    """Check a change; what is built when the node is configured cannot change after that."""
     settings = {setting.name: setting for setting in options()}
     for parameter in parameters:
         if parameter.name not in settings:
             continue
-        if configured:
+        if configured and not settings[parameter.name].runtime:
             reason = f'{parameter.name} is read when the node is configured: clean it up first'
             return SetParametersResult(successful=False, reason=reason)
         try:

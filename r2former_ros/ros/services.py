@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The services of the node. Each answers with success and one line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from ..errors import R2FormerError
+from ..records import Recognition
+from .inputs import STEADY
+from .interface import LOCALIZE_ONCE, RELOAD_MAP, RESET
+from .outputs import Seen
+
+if TYPE_CHECKING:
+    from .localizer import Localizer
+
+INACTIVE = 'the node is not active: ros2 lifecycle set it to active first'
+
+
+class Services:
+    """``~/reload_map``, ``~/reset`` and ``~/localize_once``."""
+
+    def __init__(self, node: Localizer) -> None:
+        self._node = node
+        self._asked: list[Future] = []
+        node.create_service(Trigger, RELOAD_MAP.name, self._on_reload_map)
+        node.create_service(Trigger, RESET.name, self._on_reset)
+        node.create_service(Trigger, LOCALIZE_ONCE.name, self._on_localize_once)
+
+    def answer(self, seen: Seen) -> None:
+        """Give an image's result to all who asked for one, in the worker thread."""
+        if self._asked:
+            self._finish(answer_of(seen.recognition))
+
+    def give_up(self) -> None:
+        """Answer that there is no result: the node stops."""
+        self._finish('')
+
+    def _finish(self, text: str) -> None:
+        asked, self._asked = self._asked, []
+        for future in asked:
+            if not future.done():
+                future.set_result(text)
+
+    def _on_reload_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            count = self._node.reload_map()
+        except R2FormerError as error:
+            response.success, response.message = False, f'{error}; the old map stays'
+        else:
+            response.success = True
+            response.message = f'{count} places in {self._node.config.map.path}'
+        self._node.get_logger().info(f'reload_map: {response.message}')
+        return response
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._node.reset()
+        response.message = 'lost: what was seen so far is forgotten' if response.success \
+            else INACTIVE
+        return response
+
+    async def _on_localize_once(
+        self, _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        node = self._node
+        if node.images is None:
+            response.success, response.message = False, INACTIVE
+            return response
+        topic, timeout_s = node.images.topic_name, node.config.node.no_image_warning_s
+        future = Future(executor=node.executor)
+        timer = node.create_timer(timeout_s, lambda: _expire(future), clock=STEADY)
+        self._asked.append(future)
+        answer = await future
+        node.destroy_timer(timer)
+        response.success = bool(answer)
+        response.message = answer or f'no image was recognised on {topic} in {timeout_s:g} s'
+        return response
+
+
+def answer_of(recognition: Recognition) -> str:
+    """Write a result as one line of JSON; position in metres, stamp in nanoseconds."""
+    best, belief = recognition.best, recognition.belief
+    answer: dict[str, object] = {
+        'stamp_ns': recognition.stamp_ns, 'state': recognition.state.value}
+    if best is not None:
+        pose = best.place.map_T_camera
+        answer.update(
+            place_id=best.place.place_id,
+            score=round(best.score, 4),
+            position_m=None if pose is None else pose[:3, 3].round(3).tolist(),
+        )
+    if belief is not None:
+        answer['probability'] = round(belief.probability, 4)
+    return json.dumps(answer)
+
+
+def _expire(future: Future) -> None:
+    if not future.done():
+        future.set_result('')

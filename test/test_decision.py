@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The filter over places: when it is localized, when lost, and how sure of the position."""
+
+import numpy as np
+import pytest
+
+from r2former_ros.config import Config, with_values
+from r2former_ros.decision import PlaceFilter, pose_covariance
+from r2former_ros.geometry import pose_from_yaw
+from r2former_ros.records import Belief, Hypothesis, Place, State
+
+STEP_M = 3.0
+PLACES = [Place(i, 0, pose_from_yaw(STEP_M * i, 0.0, 0.0), '') for i in range(200)]
+UNPOSED = [Place(i, 0, None, '') for i in range(200)]
+RNG_SEED = 7
+
+
+def make_filter(places=PLACES, **changes):
+    """Make a filter with some settings changed."""
+    values = {f'decision.{name}': value for name, value in changes.items()}
+    return PlaceFilter(places, with_values(Config(), values).decision)
+
+
+def see(decision, *rows, score=0.95, odometry=None, min_score=0.5):
+    """Show an image that names places, and return state and belief."""
+    hypotheses = [Hypothesis(decision._places[row], 0.9, score) for row in rows]
+    return decision.decide(hypotheses, min_score=min_score, odom_T_camera=odometry)
+
+
+def drive(decision, rows, **more):
+    """Show an image at each of the places in turn, and return the states."""
+    return [look(decision, row, **more)[0] for row in rows]
+
+
+def look(decision, row, **more):
+    """Show an image that names a place and its neighbours, as real ones do."""
+    return see(decision, row, *range(row - 2, row), *range(row + 1, row + 3), **more)
+
+
+@pytest.mark.parametrize('places', [PLACES, UNPOSED])
+@pytest.mark.parametrize('frames', [2, 3, 6])
+def test_localized_needs_so_many_images_that_agree(places, frames):
+    states = drive(make_filter(places, agreement_frames=frames), range(40, 50))
+    assert states[: frames - 1] == [State.CANDIDATE] * (frames - 1)
+    first = states.index(State.LOCALIZED)
+    assert first <= frames + 2
+    assert set(states[first:]) == {State.LOCALIZED}
+
+
+def test_images_that_name_places_apart_never_localize():
+    rows = np.random.default_rng(RNG_SEED).permutation(196) + 2
+    assert State.LOCALIZED not in drive(make_filter(), rows)
+
+
+def test_one_outlier_moves_neither_state_nor_place():
+    decision = make_filter()
+    drive(decision, range(40, 46))
+    state, belief = look(decision, 150)
+    assert state is State.LOCALIZED
+    assert abs(belief.place.place_id - 46) <= 3
+
+
+@pytest.mark.parametrize('with_odometry', [False, True])
+def test_a_kidnapped_robot_is_lost_and_found_again(with_odometry):
+    def odometry(step):
+        return pose_from_yaw(STEP_M * step, 0.0, 0.0) if with_odometry else None
+
+    decision = make_filter()
+    for step, row in enumerate([*range(20, 30), *range(150, 165)]):
+        state, belief = look(decision, row, odometry=odometry(step))
+        if step == 9:
+            assert state is State.LOCALIZED
+        if step in (11, 12):
+            assert state in (State.LOST, State.CANDIDATE)
+    assert state is State.LOCALIZED and abs(belief.place.place_id - 164) <= 2
+
+
+def test_from_localized_the_way_leads_over_lost():
+    decision = make_filter()
+    states = drive(decision, [*range(20, 30), *range(150, 160)])
+    left = next(i for i in range(10, 20) if states[i] is not State.LOCALIZED)
+    assert states[left] is State.LOST
+
+
+def test_leaving_the_map_is_lost_and_stays_lost():
+    decision = make_filter()
+    drive(decision, range(20, 30))
+    states = [see(decision, *rows, score=0.1)[0]
+              for rows in np.random.default_rng(RNG_SEED).integers(0, 200, (30, 5))]
+    assert State.LOCALIZED not in states[3:] and State.CANDIDATE not in states
+    assert states[-1] is State.LOST
+
+
+def test_odometry_carries_the_place_through_images_that_say_little():
+    """Twenty metres a step: without odometry the belief cannot follow."""
+    places = [Place(i, 0, pose_from_yaw(5.0 * i, 0.0, 0.0), '') for i in range(100)]
+    found = []
+    for use in (True, False):
+        decision = make_filter(places, odometry_error_percent=5.0)
+        for step in range(12):
+            odometry = pose_from_yaw(20.0 * step, 5.0, 0.0) if use else None
+            if step < 6:
+                look(decision, 10 + 4 * step, odometry=odometry)
+            else:  # every place is as likely as being outside the map
+                state, belief = see(decision, *range(100), odometry=odometry, score=0.5)
+        found.append((state, abs(belief.place.place_id - 54) <= 2))
+    assert found[0] == (State.LOCALIZED, True)
+    assert found[1] != found[0]
+
+
+def test_the_score_counts_against_the_smallest_one():
+    low = drive(make_filter(), range(40, 50), score=0.7, min_score=0.8)
+    high = drive(make_filter(), range(40, 50), score=0.7, min_score=0.1)
+    assert State.LOCALIZED not in low and high[-1] is State.LOCALIZED
+
+
+def test_a_reset_forgets_and_an_empty_map_is_lost():
+    decision = make_filter()
+    drive(decision, range(40, 50))
+    decision.reset()
+    assert see(decision, 50)[0] is State.CANDIDATE
+    assert PlaceFilter([], Config().decision).decide([], min_score=0.5) == (State.LOST, None)
+
+
+def test_probabilities_stay_probabilities():
+    decision = make_filter()
+    for row in np.random.default_rng(RNG_SEED).integers(0, 200, 300):
+        _, belief = see(decision, row, score=float(row) / 200)
+        assert decision._belief.min() >= 0 and decision._belief.sum() <= 1 + 1e-9
+        assert 0 <= belief.probability <= 1 + 1e-9
+
+
+def test_the_covariance_grows_with_the_spread_and_is_never_small():
+    decision = make_filter()
+    drive(decision, range(40, 50))
+    sure = see(decision, 50)[1].covariance_m2
+    unsure = see(decision, *range(50, 70, 2))[1].covariance_m2
+    assert unsure[0, 0] > sure[0, 0] >= STEP_M**2
+    assert sure[1, 1] == pytest.approx(STEP_M**2)
+    config = Config().decision
+    covariance = pose_covariance(Belief(PLACES[0], 1.0, sure), config)
+    assert covariance[0, 0] == pytest.approx(25.0 + sure[0, 0])
+    assert (np.linalg.eigvalsh(covariance) > 0).all()
+    assert np.diag(pose_covariance(Belief(UNPOSED[0], 1.0), config))[:3].tolist() == [25.0] * 3
