@@ -216,7 +216,7 @@ class VerificationConfig:
 
     hypotheses: int = option(
         0, 'First hypotheses of an image that are checked when localizing; 0: none. Those that '
-        'fail go last, and none that passes means lost', minimum=0, maximum=10_000,
+        'fail go last, and only those that pass count for the state', minimum=0, maximum=10_000,
     )
     min_inliers: int = option(
         15, 'Matched patches that one homography must explain', minimum=4, maximum=10_000

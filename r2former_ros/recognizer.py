@@ -198,8 +198,8 @@ class Recognizer:
         """
         Check the first hypotheses by geometry, as many as the configuration says.
 
-        :returns: the hypotheses, those that failed last; and those to decide on, none where all
-            that were checked failed.
+        :returns: the hypotheses, those that failed last; and those to decide on, which are only
+            the ones that passed where any were checked.
         """
         config = self.config.verification
         if config.hypotheses == 0:
@@ -208,8 +208,7 @@ class Recognizer:
         first = [self.verified(local_features, one) for one in hypotheses[: config.hypotheses]]
         good = [one for one in first if one.inliers >= config.min_inliers]
         failed = [one for one in first if one.inliers < config.min_inliers]
-        rest = hypotheses[config.hypotheses:]
-        return [*good, *rest, *failed], [*good, *rest] if good else []
+        return [*good, *hypotheses[config.hypotheses:], *failed], good
 
     def verified(self, query: LocalFeatures, hypothesis: Hypothesis) -> Hypothesis:
         """Count a hypothesis's inliers, where that was not done yet."""

@@ -116,6 +116,7 @@ def test_hypotheses_that_fail_the_geometric_check_go_last(recognizer, monkeypatc
     assert ids[: len(good) + 1] == [*good, plain[4].place.place_id]
     assert checked.hypotheses[len(good) + 1].place.place_id == 5
     inliers.clear()
+    recognizer.filter.reset()
     assert recognizer.recognize(Frame(0, picture(4))).state is State.LOST
 
 
