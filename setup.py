@@ -49,7 +49,9 @@ setup(
     ],
     extras_require={
         'fast': ['numba>=0.60'],
-        'test': ['pytest'],
+        'onnx': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
+        'slam': ['gtsam>=4.2'],
+        'test': ['pytest', 'scikit-learn>=1.2'],
         'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15'],
     },
     zip_safe=True,

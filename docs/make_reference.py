@@ -16,7 +16,8 @@ SETTINGS = """# Settings
 
 ROS parameters of the node `localizer`, keys of a `--config` file, and names for `--set` on the
 command line. A configured node takes those marked *run* from the next image on; it refuses the
-others, which it reads when it is configured. Written by `docs/make_reference.py`.
+others, which it reads when it is configured. `pose_graph.*` are read by the node `pose_graph`.
+Written by `docs/make_reference.py`.
 
 """
 NODE = """# The node `localizer`
@@ -69,6 +70,9 @@ def node_reference() -> str:
         parts += [f'## {title}\n\n', table(head, rows), '\n']
     rows = [(f'`{one.name}`', type_name(one.kind), one.meaning) for one in interface.SERVICES]
     parts += ['## Services\n\n', table(('service', 'type', 'meaning'), rows)]
+    rows = [(f'`{one.name}`', type_name(getattr(one, 'message', None) or one.kind), one.meaning)
+            for one in interface.LOOP_CLOSURE]
+    parts += ['\n## With `loop_closure.enabled`\n\n', table(('name', 'type', 'meaning'), rows)]
     fields = [f'`{name}`' for name in HYPOTHESIS.names or ()]
     parts += ['\n## Fields of a hypothesis\n\n', ' '.join(fields), '\n\n',
               'Position and rotation are NaN where a place has no pose; `inliers` is -1 where no '

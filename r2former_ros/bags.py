@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -144,15 +145,16 @@ class Bag:
         connections = self._connections_of(topic, IMAGE_TYPES)
         return self._frames(connections, on_bad_frame)
 
-    def trajectory(self, topic: str) -> Trajectory:
+    def trajectory(self, topic: str, origin: tuple[float, float] | None = None) -> Trajectory:
         """
         Return the poses of an Odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix topic.
 
         They are the poses of the frame that the messages are about (``child_frame_id``): how the
         camera is mounted on it is not known here. Satellite fixes become metres east and north
-        of the first fix at height 0, heading in the direction of travel. Messages without a pose
+        of an origin at height 0, heading in the direction of travel. Messages without a pose
         (no fix, zero quaternion, not finite) are left out and counted in a warning.
 
+        :param origin: latitude and longitude in degrees; the first fix where none is given.
         :raises BagError: if the topic is not in the bag, has another type, or holds no pose.
         """
         connections = self._connections_of(topic, POSE_TYPES)
@@ -166,7 +168,7 @@ class Bag:
                 self.path, count - len(messages), count, topic,
             )
         if connections[0].msgtype == NAV_SAT_FIX:
-            return _trajectory_of_fixes(messages)
+            return _trajectory_of_fixes(messages, origin)
         return Trajectory.from_poses(StampedPose(stamp, pose) for stamp, pose in messages)
 
     def raw_messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
@@ -435,15 +437,19 @@ def _pose(message: Any) -> Any:
         return None
 
 
-def _trajectory_of_fixes(fixes: list[tuple[int, tuple[float, float]]]) -> Trajectory:
+def _trajectory_of_fixes(
+    fixes: list[tuple[int, tuple[float, float]]], origin: tuple[float, float] | None
+) -> Trajectory:
     fixes = sorted(fixes)
+    origin = origin or fixes[0][1]
     latitude, longitude = zip(*(fix for _, fix in fixes), strict=True)
-    xy = local_east_north(latitude, longitude, fixes[0][1])
+    xy = local_east_north(latitude, longitude, origin)
     headings = travel_headings_rad(xy)
-    return Trajectory.from_poses(
+    poses = Trajectory.from_poses(
         StampedPose(stamp_ns, pose_from_yaw(x, y, yaw))
         for (stamp_ns, _), (x, y), yaw in zip(fixes, xy, headings, strict=True)
     )
+    return replace(poses, origin=origin)
 
 
 def _message(kind: str, **fields: Any) -> Any:

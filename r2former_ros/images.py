@@ -88,12 +88,23 @@ def read_image(path: str | Path) -> Image:
     :raises ImageError: if the file is missing or no picture.
     """
     try:
-        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        data = Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f'{path}: cannot be read ({error.strerror})') from error
+    return decode_picture(data, str(path))
+
+
+def decode_picture(content: bytes, name: str) -> Image:
+    """
+    Decode the content of a picture file as uint8 (H, W, 3) RGB.
+
+    :param name: what messages call it.
+    :raises ImageError: if it is no picture.
+    """
+    data = np.frombuffer(content, np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if decoded is None:
-        raise ImageError(f'{path}: is no picture that OpenCV can read')
+        raise ImageError(f'{name}: is no picture that OpenCV can read')
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 

@@ -1,54 +1,86 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The page to read first: encode, retrieve, rerank, decide.
+The page to read first: encode, retrieve, rerank, verify, decide.
 
 ``Recognizer.recognize`` is the whole of R2Former at run time; every other module serves it.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from .calibration import calibration_for, with_threshold
 from .config import Config, RerankConfig
 from .decision import PlaceFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
-from .records import Candidate, Frame, Hypothesis, Pose, Recognition
+from .progress import Notify, silent
+from .records import (
+    NOT_VERIFIED,
+    Candidate,
+    Frame,
+    Hypothesis,
+    Keyframe,
+    LocalFeatures,
+    Place,
+    Pose,
+    Recognition,
+)
+from .verification import count_inliers
 
 
 class Recognizer:
     """Recognise the places of one map in camera images."""
 
-    def __init__(self, model: R2Former, place_map: PlaceMap, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        model: R2Former,
+        place_map: PlaceMap,
+        config: Config | None = None,
+        notify: Notify = silent,
+    ) -> None:
         """
-        Read the map's descriptors and index them.
+        Read the map and index its descriptors, or take up the index that is kept beside it.
 
-        :raises MapError: if the map is damaged or was built with other weights.
+        :param notify: told what is being done, where that may take long.
+        :raises MapError: if the map is damaged or was built with other weights, or if a
+            false-accept rate is wanted and the map is not calibrated.
         """
-        self.config = config or Config()
+        config = config or Config()
+        self.calibration = calibration_for(place_map, config)
+        self.config = with_threshold(config, self.calibration)
         place_map.require_weights(model.fingerprint, model.origin.text)
         self.model = model
         self.place_map = place_map
         self.places = place_map.places()
-        self.index = PlaceIndex(*place_map.descriptors())
+        notify(f'{place_map.location}: {len(self.places)} places')
+        retrieval = self.config.retrieval
+        device = str(model.device) if retrieval.device == 'auto' else retrieval.device
+        self.index = PlaceIndex.of_map(place_map, self.places, retrieval, device, notify)
         origin = model.origin
         # Weights of the first training stage alone would rank by noise. (A network without any
         # training is only there to try the whole path.)
         self.reranks = origin.reranker_trained or not origin.trained
         self.filter = PlaceFilter(list(self.places.values()), self.config.decision)
-        place_map.preload(self.config.map.preload_mb)
+        place_map.preload(self.config.map.preload_mb, notify)
 
     @classmethod
     def open(
-        cls, map_path: str | Path, config: Config | None = None, model: R2Former | None = None
+        cls,
+        map_path: str | Path,
+        config: Config | None = None,
+        model: R2Former | None = None,
+        notify: Notify = silent,
     ) -> Recognizer:
         """
         Load the configured weights, if no model is given, and a map.
@@ -59,15 +91,15 @@ class Recognizer:
         config = config or Config()
         place_map = PlaceMap.open(map_path)
         try:
-            return cls(model or load_configured(config), place_map, config)
+            return cls(model or load_configured(config), place_map, config, notify)
         except BaseException:
             place_map.close()
             raise
 
     def use(self, config: Config) -> None:
         """Take other settings of retrieval, reranking and decision from the next image on."""
-        self.config = config
-        self.filter.config = config.decision
+        self.config = with_threshold(config, self.calibration)
+        self.filter.config = self.config.decision
 
     def warm_up(self) -> None:
         """Run the network once, so that the first image does not wait for what is compiled."""
@@ -95,8 +127,12 @@ class Recognizer:
             candidates = self.retrieve(query)
         with _timed(latency_ms, 'rerank'):
             hypotheses = self.rerank(query, candidates)
+        with _timed(latency_ms, 'verify'):
+            hypotheses, best = self.verify(query, hypotheses)
         state, belief = self.filter.decide(
-            hypotheses, min_score=self.config.decision.min_score, odom_T_camera=odom_T_camera
+            hypotheses if best is not None else (),
+            min_score=self.config.decision.min_score,
+            odom_T_camera=odom_T_camera,
         )
         recognition = Recognition(
             frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms, belief
@@ -107,6 +143,10 @@ class Recognizer:
         """Compute global descriptor and local features of the image (paper section 3.1)."""
         pixels = preprocess(frame.image, self.model.spec.input, self.model.device)
         return self.model.encode(pixels)
+
+    def stored(self, place_id: int) -> ImageFeatures:
+        """Return the features of a place, to be used as a query."""
+        return ImageFeatures.stack(*self.place_map.features([place_id]), self.model.device)
 
     def retrieve(self, query: ImageFeatures) -> list[Candidate]:
         """Find the places with the most similar global descriptors."""
@@ -128,7 +168,7 @@ class Recognizer:
         chosen, compared = self.shortlist(query, candidates, settings)
         logits = self.model.score(query, compared, settings.batch)
         similarity = torch.tensor([one.similarity for one in chosen], device=logits.device)
-        score, order = match_probability(logits), logits[:, 1] - logits[:, 0]
+        score, order = match_probability(logits.double()), logits[:, 1] - logits[:, 0]
         if settings.ranking == 'blended':
             score = blended_score(logits, similarity, self.model.reranker.ratio).clamp(0, 1)
             order = score
@@ -149,8 +189,51 @@ class Recognizer:
         best = scores.topk(settings.candidates).indices.sort().values.tolist()
         return [considered[row] for row in best], features[best]
 
+    def verify(
+        self, query: ImageFeatures, hypotheses: list[Hypothesis]
+    ) -> tuple[list[Hypothesis], Hypothesis | None]:
+        """
+        Check the first hypotheses by geometry, as many as the configuration says.
+
+        :returns: the hypotheses, those that failed last; and the best to decide on, None where
+            all that were checked failed.
+        """
+        config = self.config.verification
+        if config.hypotheses == 0 or not hypotheses:
+            return hypotheses, hypotheses[0] if hypotheses else None
+        local_features = query.local_features_of(0)
+        first = [self.verified(local_features, one) for one in hypotheses[: config.hypotheses]]
+        good = [one for one in first if one.inliers >= config.min_inliers]
+        failed = [one for one in first if one.inliers < config.min_inliers]
+        ranked = [*good, *hypotheses[config.hypotheses:], *failed]
+        return ranked, good[0] if good else None
+
+    def verified(self, query: LocalFeatures, hypothesis: Hypothesis) -> Hypothesis:
+        """Count a hypothesis's inliers, where that was not done yet."""
+        if hypothesis.inliers != NOT_VERIFIED:
+            return hypothesis
+        (_, (place,)) = self.place_map.features([hypothesis.place.place_id])
+        spec = self.model.spec
+        longer_side_px = max(spec.image_height, spec.image_width)
+        inliers = count_inliers(query, place, longer_side_px, self.config.verification)
+        return replace(hypothesis, inliers=inliers)
+
+    def add(self, keyframe: Keyframe) -> Place:
+        """
+        Add a place to the map, where it is on disk when this returns, and to the index.
+
+        :raises MapError: if the map was opened for reading, or cannot be written.
+        """
+        place_id = self.place_map.add(keyframe)
+        place = Place(place_id, keyframe.stamp_ns, keyframe.map_T_camera, keyframe.source)
+        self.places.add(place)
+        self.index.add(place_id, keyframe.descriptor)
+        return place
+
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
-        return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
+        probability = self.calibration.probability(score) if self.calibration else math.nan
+        place = self.places[candidate.place_id]
+        return Hypothesis(place, candidate.similarity, score, probability=probability)
 
 
 def load_configured(config: Config) -> R2Former:
@@ -162,6 +245,8 @@ def load_configured(config: Config) -> R2Former:
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
+    if settings.backend == 'onnx':
+        return model.with_onnx(settings.onnx_folder, settings.onnx_providers.split(','))
     return model.with_precision(settings.precision).with_backend(settings.backend)
 
 

@@ -9,6 +9,7 @@ y left, z up) into the map frame. Time is an integer ``stamp_ns``. Images are ui
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -67,11 +68,15 @@ class LocalFeatures:
 
 @dataclass(frozen=True)
 class Place:
-    """A keyframe of the map, without its features. ``map_T_camera`` is None where unknown."""
+    """
+    A keyframe of the map, without its features. ``map_T_camera`` is None where unknown.
+
+    Places are equal by what names them; poses are not compared.
+    """
 
     place_id: int
     stamp_ns: int
-    map_T_camera: Pose | None
+    map_T_camera: Pose | None = field(compare=False)
     source: str
 
 
@@ -106,12 +111,60 @@ class Hypothesis:
 
     ``score`` is the match probability in [0, 1] (equal to the similarity, clipped at 0, where
     reranking is off); ``inliers`` counts verified correspondences, or is ``NOT_VERIFIED``.
+    ``probability`` is that of being right, NaN where the map is not calibrated.
     """
 
     place: Place
     similarity: float
     score: float
     inliers: int = NOT_VERIFIED
+    probability: float = field(default=math.nan, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """
+    Intrinsics of a camera, as in ``sensor_msgs/CameraInfo``.
+
+    ``matrix`` (3, 3) in pixels of an image of ``width`` x ``height``; ``distortion`` (n,) for
+    ``model``: plumb_bob, rational_polynomial or equidistant.
+    """
+
+    matrix: Pose
+    width: int
+    height: int
+    distortion: Pose = field(default_factory=lambda: np.zeros(5))
+    model: str = 'plumb_bob'
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """
+    How the camera of a query stood beside that of a place, in body axes of the place.
+
+    ``rotation`` (3, 3) is that of ``place_T_query``; ``direction`` (3,) is the unit vector from
+    the place to the query (how far is not known); ``inliers`` matches say so.
+    """
+
+    rotation: Pose
+    direction: Pose
+    inliers: int
+
+
+@dataclass(frozen=True)
+class LoopClosure:
+    """
+    An accepted claim: the keyframe of ``stamp_ns`` was taken near the place of ``hypothesis``.
+
+    ``in_saved_map``: the place belongs to a map that was there before, and its pose is in that
+    map's frame; else to this drive, and its pose is the odometry of then. ``view`` is None where
+    the camera is not calibrated or too little matched.
+    """
+
+    stamp_ns: int
+    hypothesis: Hypothesis
+    in_saved_map: bool = False
+    view: View | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +188,8 @@ class Recognition:
     The decision on one query image, with the ranked hypotheses behind it, best first.
 
     ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
-    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank. ``belief`` takes the images
-    before into account; None on an empty map.
+    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify. ``belief`` takes the
+    images before into account; None on an empty map.
     """
 
     stamp_ns: int

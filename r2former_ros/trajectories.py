@@ -43,12 +43,14 @@ class Trajectory:
     """
     Poses over time: ``stamps_ns`` (N,) strictly increasing, ``poses`` (N, 4, 4).
 
-    Between two poses further apart than ``max_gap_ns`` nothing is interpolated.
+    Between two poses further apart than ``max_gap_ns`` nothing is interpolated. ``origin`` is
+    latitude and longitude in degrees of their zero, where they are metres east and north of it.
     """
 
     stamps_ns: NDArray[np.int64]
     poses: NDArray[np.float64]
     max_gap_ns: int = 2_000_000_000
+    origin: tuple[float, float] | None = None
 
     @classmethod
     def from_poses(cls, poses: Iterable[StampedPose]) -> Trajectory:
@@ -112,6 +114,11 @@ class PoseBuffer:
             if self._poses and pose.stamp_ns < self._poses[-1].stamp_ns:
                 self._poses.clear()
             self._poses.append(pose)
+
+    def may_come(self, stamp_ns: int) -> bool:
+        """Say whether all poses so far are from before a stamp."""
+        with self._lock:
+            return not self._poses or self._poses[-1].stamp_ns < stamp_ns
 
     def at(self, stamp_ns: int) -> Pose | None:
         """Interpolate at a stamp; beyond the last pose, that one counts within the tolerance."""

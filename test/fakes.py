@@ -26,10 +26,13 @@ class FakeModel:
         self.origin = Origin('fake weights', trained=True, reranker_trained=True)
         self.fingerprint = fingerprint
         self.device = torch.device('cpu')
+        self.precision, self.backend = torch.float32, 'torch'
+        self.calls = 0
         self.reranker = SimpleNamespace(ratio=torch.tensor([0.5]))
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """Average the colours of each cell."""
+        self.calls += 1
         cells = F.adaptive_avg_pool2d(images, GRID).flatten(2).transpose(1, 2)  # (B, 36, 3)
         centred = cells - cells.mean(dim=(1, 2), keepdim=True) + 1e-3
         row, column = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing='ij')

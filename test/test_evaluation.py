@@ -20,7 +20,7 @@ from r2former_ros.evaluation.measures import (
     average_precision,
     judge,
     recall_at,
-    recall_at_full_precision,
+    recall_at_precision,
     recalls,
 )
 from r2former_ros.evaluation.summary import summary_rows
@@ -94,10 +94,10 @@ def test_average_precision_by_hand():
     assert math.isnan(average_precision([False], [0.1]))
 
 
-def test_recall_at_full_precision_by_hand():
-    assert recall_at_full_precision([True, True, False, True], [0.9, 0.8, 0.7, 0.6]) == 0.5
-    assert recall_at_full_precision([True, False], [0.7, 0.7]) == 0.0
-    assert recall_at_full_precision([True, True], [0.1, 0.2]) == 1.0
+def test_recall_at_precision_by_hand():
+    assert recall_at_precision([True, True, False, True], [0.9, 0.8, 0.7, 0.6], 1.0) == 0.5
+    assert recall_at_precision([True, False], [0.7, 0.7], 1.0) == 0.0
+    assert recall_at_precision([True, True], [0.1, 0.2], 1.0) == 1.0
 
 
 def test_evaluate_prints_and_writes_the_figures_of_a_dataset(tmp_path, capsys):
@@ -117,7 +117,7 @@ def test_evaluate_prints_and_writes_the_figures_of_a_dataset(tmp_path, capsys):
     assert result['retrieval']['recall@1'] == 0.75  # the fourth query shows another place
     assert result['retrieval']['recall@10'] == result['rerank']['recall@10'] == 1.0
     assert result['config']['map']['thumbnail_width'] == 0
-    assert set(result['latency_ms']) == {'encode', 'retrieve', 'rerank'}
+    assert set(result['latency_ms']) == {'encode', 'retrieve', 'rerank', 'verify'}
 
 
 class Pictures(HTMLParser):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mapping and recognition with a stand-in model: what is retrieved, reranked and decided."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import FakeModel, picture
@@ -48,7 +50,7 @@ def test_a_seen_place_is_recognised_under_other_light(recognizer):
     assert np.allclose(recognition.best.place.map_T_camera, pose_from_yaw(20.0, 0.0, 0.4))
     assert recognition.candidates[0].place_id == 5
     assert len(recognition.candidates) == PLACES and len(recognition.hypotheses) == 5
-    assert set(recognition.latency_ms) == {'encode', 'retrieve', 'rerank'}
+    assert set(recognition.latency_ms) == {'encode', 'retrieve', 'rerank', 'verify'}
 
 
 def test_hypotheses_are_sorted_by_score_and_candidates_by_similarity(recognizer):
@@ -108,6 +110,23 @@ def test_localized_after_agreement_and_lost_where_the_images_say_so(recognizer):
     assert seen[-1].belief.place.place_id == 7 and seen[-1].belief.probability > 0.9
     states = [recognizer.recognize(Frame(0, picture(990 + i))).state for i in range(4)]
     assert states[-1] is State.LOST and State.CANDIDATE not in states
+
+
+def test_hypotheses_that_fail_the_geometric_check_go_last(recognizer, monkeypatch):
+    inliers = {5: 3, 6: 40}
+    monkeypatch.setattr(recognizer, 'verified', lambda _, one: replace(
+        one, inliers=inliers.get(one.place.place_id, 0)))
+    plain = recognizer.recognize(Frame(0, picture(4))).hypotheses
+    assert plain[0].place.place_id == 5
+    recognizer.config = with_values(recognizer.config, {'verification.hypotheses': 4})
+    checked = recognizer.recognize(Frame(0, picture(4)))
+    ids = [one.place.place_id for one in checked.hypotheses]
+    good = [one.place.place_id for one in plain[:4] if one.place.place_id == 6]
+    assert ids[: len(good) + 1] == [*good, plain[4].place.place_id]
+    assert checked.hypotheses[len(good) + 1].place.place_id == 5
+    inliers.clear()
+    recognizer.filter.reset()
+    assert recognizer.recognize(Frame(0, picture(4))).state is State.LOST
 
 
 def test_an_empty_map_gives_no_hypothesis(tmp_path):

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import R2FormerError
+from ..process import prepare_process
 
 COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights', 'train')
 MISTAKE = 2
@@ -33,6 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    prepare_process()
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,6 +75,11 @@ def progress_bar(what: str, total: int | None = None) -> tqdm[None]:
     return tqdm(desc=what, total=total, mininterval=interval_s, unit=' images')
 
 
+def notify(text: str) -> None:
+    """Print on stderr how far long work has come."""
+    print(text, file=sys.stderr)
+
+
 def say_what_runs(model: R2Former) -> None:
     """Name weights and device on stderr; untrained ones cannot be mistaken for results."""
     name = f'{model.spec.preset} {model.fingerprint}, {model.origin.text}'
@@ -91,3 +96,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not separator:
         raise ConfigError(f'--set {text}: expected NAME=VALUE')
     return name, yaml.safe_load(value)
+
+
+def compact_ids(ids: Sequence[int]) -> str:
+    """Write ascending ids with their runs joined, as in 3, 10-20."""
+    runs: list[list[int]] = []
+    for one in ids:
+        if runs and one == runs[-1][1] + 1:
+            runs[-1][1] = one
+        else:
+            runs.append([one, one])
+    return ', '.join(str(first) if first == last else f'{first}-{last}' for first, last in runs)

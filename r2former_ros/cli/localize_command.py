@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_common, config_from, say_what_runs
+from .common import add_common, config_from, notify, say_what_runs
 
 if TYPE_CHECKING:
     from ..records import Hypothesis, Recognition
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..records import Frame
 
     config = config_from(arguments)
-    recognizer = Recognizer.open(arguments.map, config)
+    recognizer = Recognizer.open(arguments.map, config, notify=notify)
     say_what_runs(recognizer.model)
     show = _json_line if arguments.json else _text_line
     for path in arguments.images:

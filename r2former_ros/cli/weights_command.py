@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former weights``: describe weights files and convert released checkpoints."""
+"""``r2former weights``: describe weights files and convert and export them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import WeightsError
 
 def add_parser(commands: Any) -> None:
     """Register the subcommand and its own subcommands."""
-    parser = commands.add_parser('weights', help='describe weights, convert released checkpoints')
+    parser = commands.add_parser('weights', help='describe weights, convert and export them')
     actions = parser.add_subparsers(required=True, metavar='ACTION')
     action = actions.add_parser('info', help='print what weights are',
                                 description='Print preset, sizes, fingerprint and origin.')
@@ -30,6 +30,14 @@ def add_parser(commands: Any) -> None:
     action.add_argument('--size', metavar='HxW', help='training size, where it cannot be told')
     action.add_argument('--half', action='store_true', help='store float16')
     action.set_defaults(run=convert)
+    action = actions.add_parser(
+        'export', help='write ONNX files for onnxruntime or TensorRT',
+        description='Write encoder.onnx and reranker.onnx; model.backend=onnx runs them.',
+    )
+    action.add_argument('weights', help='preset, .safetensors file or released .pth checkpoint')
+    action.add_argument('folder', metavar='OUT_DIR')
+    action.add_argument('--size', metavar='HxW', help="input size, where not the weights' own")
+    action.set_defaults(run=export)
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -65,6 +73,17 @@ def convert(arguments: argparse.Namespace) -> None:
     model = read_official(Path(arguments.checkpoint), _size(arguments.size))
     save_weights(model, out, half=arguments.half)
     print(f'{out}: {model.spec.preset}, {model.origin.text}, fingerprint {model.fingerprint}')
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write ONNX files."""
+    from ..model import load_model
+    from ..model.onnx_format import export_onnx
+
+    height, width = _size(arguments.size) or (0, 0)
+    model = load_model(arguments.weights, 'cpu', image_height=height, image_width=width)
+    for path in export_onnx(model, arguments.folder):
+        print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB')
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from ..images import thumbnail_jpeg
 from ..place_map import PlaceMap
 from ..records import Image
 from .measures import Answer
-from .plots import plan_png
+from .plots import RIGHT, WRONG, Mark, plan_png
 from .report import Picture, gallery, page, table
 
 SHOWN_QUERIES = 12
@@ -47,7 +47,7 @@ def demo_report(
         places = place_map.places().values()
         lines = [_row(answer, images[answer.stamp_ns], place_map) for answer in shown]
     poses = [place.map_T_camera for place in places if place.map_T_camera is not None]
-    plan = plan_png(np.array([pose[:2, 3] for pose in poses]), answers, outlines)
+    plan = plan_png(np.array([pose[:2, 3] for pose in poses]), list(map(_mark, answers)), outlines)
     warning = '' if trained else 'Untrained weights: the figures and rankings mean nothing yet.'
     sections = [
         table('Lap 2 on the map of lap 1', rows),
@@ -66,6 +66,14 @@ def _spread(answers: Sequence[Answer], count: int) -> list[Answer]:
     if len(answers) <= count:
         return list(answers)
     return [answers[round(i * (len(answers) - 1) / (count - 1))] for i in range(count)]
+
+
+def _mark(answer: Answer) -> Mark:
+    x, y = answer.truth[:2, 3]
+    best = answer.hypotheses[0].place.map_T_camera if answer.hypotheses else None
+    if answer.right or best is None:
+        return Mark((x, y), RIGHT if answer.right else WRONG)
+    return Mark((x, y), WRONG, (best[0, 3], best[1, 3]))
 
 
 def _images(bag_path: Path, topic: str, stamps_ns: set[int]) -> dict[int, bytes]:

@@ -11,25 +11,39 @@ from html import escape
 
 STYLE = """
 :root { color-scheme: light; }
+* { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #202124; margin: 0 auto; max-width: 62rem;
-       padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+       padding: 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 img { max-width: 100%; height: auto; display: block; border-radius: 4px; }
 table { border-collapse: collapse; } .wide { overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #dadce0; text-align: left;
-         font-variant-numeric: tabular-nums; }
+         font-variant-numeric: tabular-nums; white-space: nowrap; }
+td:first-child, th:first-child { position: sticky; left: 0; background: #fff; }
 .warning { background: #fff3cd; border-left: 4px solid #e0a800; padding: .6rem 1rem; }
-.query { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .6rem;
+.query { display: grid; grid-template-columns: repeat(4, 1fr); gap: .6rem;
          margin: 1rem 0; padding-bottom: 1rem; border-bottom: 1px solid #dadce0; }
+.query img { width: 100%; }
+.charts { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0; }
+.charts figure { flex: 1 1 20rem; max-width: 30rem; }
 figure { margin: 0; } figcaption { font-size: .85rem; color: #3c4043; }
+.span { grid-column: 1 / -1; max-width: 46rem; }
 .right img { outline: 3px solid #1b8a3a; } .wrong img { outline: 3px solid #c62828; }
-pre { background: #f1f3f4; padding: .8rem; overflow-x: auto; }
+pre { background: #f1f3f4; padding: .8rem; overflow-x: auto; overflow-wrap: normal;
+      font-size: .8rem; }
+pre.command { white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  th, td { padding: .3rem .5rem; }
+  td:first-child { white-space: normal; overflow-wrap: normal; }
+  .query { grid-template-columns: repeat(2, 1fr); }
+}
+summary { cursor: pointer; font-weight: 600; margin-top: 2rem; }
 """
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its caption; ``kind`` is right, wrong or empty and colours the frame."""
+    """A picture with its caption; ``kind`` is right or wrong, which frames it, span, or empty."""
 
     data: bytes
     caption: str
@@ -73,6 +87,22 @@ def figure(picture: Picture) -> str:
             f'src="data:{picture.mime};base64,{data}"><figcaption>{caption}</figcaption></figure>')
 
 
-def text_block(heading: str, text: str) -> str:
-    """Return a section with preformatted text."""
-    return f'<h2>{escape(heading)}</h2><pre>{escape(text)}</pre>'
+def charts(heading: str, pictures: Sequence[Picture]) -> str:
+    """Return a section with drawings, side by side where there is room."""
+    return f'<h2>{escape(heading)}</h2><div class="charts">{"".join(map(figure, pictures))}</div>'
+
+
+def paragraph(text: str) -> str:
+    """Return a paragraph."""
+    return f'<p>{escape(text)}</p>'
+
+
+def command_block(heading: str, text: str) -> str:
+    """Return a section with a command, its lines broken where they must."""
+    return f'<h2>{escape(heading)}</h2><pre class="command">{escape(text)}</pre>'
+
+
+def folded(heading: str, text: str) -> str:
+    """Return preformatted text that a click shows."""
+    return (f'<details><summary>{escape(heading)}</summary>'
+            f'<pre>{escape(text)}</pre></details>')

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from ..errors import WeightsError
 from .cnn_encoder import CnnEncoder
 from .encoder import VitEncoder
 from .features import ImageFeatures
+from .onnx_format import OnnxNetwork
 from .presets import ModelSpec
 from .reranker import Reranker, mean_best_correlation
 
@@ -58,6 +60,7 @@ class R2Former(nn.Module):
         self.origin = origin or Origin()
         self.precision = torch.float32
         self.backend = 'torch'
+        self.onnx: OnnxNetwork | None = None
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
         self.encoder: Any = make_encoder(spec)
         self.reranker = Reranker()
@@ -75,6 +78,8 @@ class R2Former(nn.Module):
         :returns: ``descriptor`` (B, D), and N = min(num_local, patches) local features an image.
         :raises ImageError: if a side is smaller than a patch.
         """
+        if self.onnx is not None:
+            return self.onnx.encode(images)
         with self._autocast():
             features: ImageFeatures = self.encoder(images.to(self.device))
         return features
@@ -90,6 +95,8 @@ class R2Former(nn.Module):
         :raises ImageError: if an image has fewer than five local features.
         """
         query = query.to(self.device)
+        if self.onnx is not None and len(candidates):
+            return self.onnx.score(query, candidates)
         if self.backend == 'numba' and len(candidates):
             from .scoring import score_in_threads
             return score_in_threads(self.reranker, query, candidates.to(self.device))
@@ -143,6 +150,16 @@ class R2Former(nn.Module):
         if name == 'numba' and hindrance:
             raise WeightsError(f'the numba backend {hindrance}; choose auto or torch')
         self.backend = 'torch' if name == 'torch' or hindrance else 'numba'
+        return self
+
+    def with_onnx(self, folder: str, providers: Sequence[str]) -> R2Former:
+        """
+        Let onnxruntime run ``encode`` and ``score`` from what ``export_onnx`` wrote.
+
+        :raises WeightsError: if something is missing or was made from other weights.
+        """
+        self.onnx = OnnxNetwork(folder, self.fingerprint, providers)
+        self.backend = 'onnx'
         return self
 
     def _numba_hindrance(self) -> str:

@@ -86,7 +86,7 @@ class Reranker(nn.Module):
         attend: Attend | None,
     ) -> torch.Tensor:
         """Put a class token before the tokens (B, T, 32); return it (B, 32) after the blocks."""
-        tokens = torch.cat([class_token.expand(len(tokens), -1, -1).to(tokens), tokens], dim=1)
+        tokens = torch.cat([class_token.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
         for block in blocks[:-1]:
             tokens = run_block(block, tokens, tokens.shape[1], attend) if attend else block(tokens)
         if attend:
@@ -124,7 +124,7 @@ def correlate(query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
         right = F.normalize(candidates.descriptors.float(), dim=-1)
         correlation = left @ right.transpose(1, 2)  # (K, Nx, Ny)
     left_values, right_values = _patch_values(query), _patch_values(candidates)
-    left_values = left_values.expand(len(correlation), -1, -1)
+    left_values = left_values.expand(correlation.shape[0], -1, -1)
 
     best, partners = correlation.topk(PARTNERS, dim=2)  # (K, Nx, 5)
     own = left_values[:, :, None].expand(-1, -1, PARTNERS, -1)

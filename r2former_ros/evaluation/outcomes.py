@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What was asked and what was answered: one record a query, for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..records import Pose
+
+RETRIEVAL, RERANK = 'retrieval', 'rerank'
+STORED_PLACES = 20
+"""Places of a ranking that a JSON file keeps."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """
+    One query image: where it comes from and which places would be right.
+
+    ``positives`` are place ids, none where the map does not show the place. ``visible`` is the
+    number of places, the first ones of the map, that may be named; None: all of them.
+    ``negative``: given by the user as lying outside the map.
+    """
+
+    name: str
+    stamp_ns: int = 0
+    map_T_camera: Pose | None = None
+    positives: frozenset[int] = frozenset()
+    visible: int | None = None
+    negative: bool = False
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Place ids, best first, and the score of the first; minus infinity where there is none."""
+
+    places: tuple[int, ...]
+    score: float = float('-inf')
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    The answers to one query, by method.
+
+    ``state`` is what the recognizer's decision was, and empty where it is not known;
+    ``latency_ms`` has one entry a stage.
+    """
+
+    query: Query
+    rankings: dict[str, Ranking]
+    state: str = ''
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+    def first_right(self, method: str) -> int | None:
+        """Return the rank, from 1, of the first right place, or None."""
+        for rank, place_id in enumerate(self.rankings[method].places, 1):
+            if place_id in self.query.positives:
+                return rank
+        return None
+
+    def right(self, method: str) -> bool:
+        """Say whether the first answer is a right one."""
+        return self.first_right(method) == 1
+
+
+def inside(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those whose place is in the map: recall and the curves count them."""
+    return [one for one in outcomes if one.query.positives]
+
+
+def outside(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those whose place is not in the map: any answer to them is a false accept."""
+    return [one for one in outcomes if not one.query.positives]
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return plain values of one outcome, as ``per_query`` of a report holds them."""
+    query = outcome.query
+    pose = query.map_T_camera
+    return {
+        'name': query.name,
+        'stamp_ns': query.stamp_ns,
+        'xyz_m': None if pose is None else pose[:3, 3].tolist(),
+        'negative': query.negative,
+        'positives': sorted(query.positives),
+        'state': outcome.state,
+        'answers': {
+            method: {
+                'places': list(ranking.places[:STORED_PLACES]),
+                'score': ranking.score if ranking.places else None,
+                'first_right': outcome.first_right(method),
+            }
+            for method, ranking in outcome.rankings.items()
+        },
+    }

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Put queries to the recognizer, and to other methods beside it, on the same features."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol as Interface
+from typing import TypeVar
+
+import numpy as np
+
+from ..config import Config
+from ..model import ImageFeatures, R2Former
+from ..place_index import PlaceIndex
+from ..place_map import PlaceMap
+from ..recognizer import Recognizer
+from ..records import Frame, Recognition
+from .cache import CachedModel
+from .outcomes import RERANK, RETRIEVAL, Outcome, Query, Ranking
+
+READ_AHEAD = 4
+Item = TypeVar('Item')
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a method is given: the query's image, features, and what the recognizer said."""
+
+    query: Query
+    frame: Frame
+    features: ImageFeatures
+    recognition: Recognition
+
+
+class Method(Interface):
+    """A way to rank places, beside retrieval and reranking."""
+
+    name: str
+
+    def rank(self, sight: Sight) -> Ranking:
+        """Rank places for a query; it may only name the first ``query.visible`` ones."""
+
+
+class GrowingRecognizer(Recognizer):
+    """The recognizer of the node, with an index that can grow."""
+
+    def forget_index(self) -> None:
+        """Begin with an index without places; ``show`` adds them."""
+        self._ids, self._rows = self.place_map.descriptors()
+        self.index = PlaceIndex([], np.zeros((0, self._rows.shape[1]), np.float32))
+
+    def show(self, count: int) -> None:
+        """Add places to the index, up to the first ``count`` of the map."""
+        for row in range(len(self.index), count):
+            self.index.add(self._ids[row], self._rows[row])
+
+
+class Runner:
+    """Answer queries one by one."""
+
+    def __init__(
+        self, model: R2Former, place_map: PlaceMap, config: Config, methods: Sequence[Method] = ()
+    ) -> None:
+        self.recognizer = GrowingRecognizer(model, place_map, config)
+        self.methods = methods
+        self._grows = False
+
+    def answer(self, query: Query, frame: Frame) -> Outcome:
+        """Recognise a frame and rank by every other method."""
+        if query.visible is not None:
+            self._show(query.visible)
+        recognition, features = self._recognize(frame)
+        sight = Sight(query, frame, features, recognition)
+        rankings = {RETRIEVAL: retrieved(recognition), RERANK: reranked(recognition)}
+        latency_ms = dict(recognition.latency_ms)
+        for method in self.methods:
+            start = time.perf_counter()
+            rankings[method.name] = method.rank(sight)
+            latency_ms[method.name] = (time.perf_counter() - start) * 1e3
+        return Outcome(query, rankings, recognition.state.value, latency_ms)
+
+    def _recognize(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
+        """Recognise; stages that were looked up count with the time that they once took."""
+        model = self.recognizer.model
+        if not isinstance(model, CachedModel):
+            return self.recognizer.recognize_and_encode(frame)
+        model.stored_ms.clear()
+        recognition, features = self.recognizer.recognize_and_encode(frame)
+        recognition.latency_ms.update(model.stored_ms)
+        return recognition, features
+
+    def _show(self, count: int) -> None:
+        if not self._grows:
+            self.recognizer.forget_index()
+            self._grows = True
+        self.recognizer.show(count)
+
+
+def retrieved(recognition: Recognition) -> Ranking:
+    """Return the ranking by similarity."""
+    candidates = recognition.candidates
+    if not candidates:
+        return Ranking(())
+    return Ranking(tuple(one.place_id for one in candidates), candidates[0].similarity)
+
+
+def reranked(recognition: Recognition) -> Ranking:
+    """Put the reranked places first, then the other candidates as they were retrieved."""
+    if not recognition.hypotheses:
+        return Ranking(())
+    first = [one.place.place_id for one in recognition.hypotheses]
+    taken = set(first)
+    rest = [one.place_id for one in recognition.candidates if one.place_id not in taken]
+    return Ranking((*first, *rest), recognition.hypotheses[0].score)
+
+
+def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the same items, made a few ahead in a thread: pictures are decoded meanwhile."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, source, end) for _ in range(READ_AHEAD))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, source, end))
+            yield item  # type: ignore[misc]

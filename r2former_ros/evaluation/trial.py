@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A map and the queries that are put to it: a dataset, a bag on a map, or a bag on itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..bags import Bag
+from ..config import Config
+from ..datasets import PlaceSet
+from ..errors import BagError, DatasetError, ImageError, MapError
+from ..frame_sources import frames_of_bag
+from ..mapping import PosedFrame, build_map
+from ..model import R2Former
+from ..place_map import PlaceMap
+from ..records import Frame, Place
+from ..trajectories import Trajectory
+from .measures import Protocol
+from .outcomes import Outcome, Query
+from .queries import (
+    BagQueries,
+    Queries,
+    RevisitQueries,
+    database_frames,
+    dataset_queries,
+)
+from .runner import Method, Runner, read_ahead
+
+Shown = Callable[[Iterable[Any], str, int], AbstractContextManager[Iterator[Any]]]
+"""Shows progress while items pass: items, what they are, how many."""
+MakeMethods = Callable[[PlaceMap], Sequence[Method]]
+
+
+@dataclass(frozen=True)
+class BagImages:
+    """The images of a bag and where they were taken."""
+
+    path: Path
+    topic: str
+    trajectory: Trajectory
+
+
+@dataclass(frozen=True)
+class Trial:
+    """
+    A map, and queries to put to it.
+
+    ``protocol`` says in words when an answer is right; ``in_order``: the queries follow each
+    other in time, so that the state of the decision means something.
+    """
+
+    title: str
+    map_path: Path
+    queries: Sequence[Queries]
+    protocol: str
+    in_order: bool
+
+    @property
+    def count(self) -> int:
+        """The number of query images, bad ones included."""
+        return sum(map(len, self.queries))
+
+    def places(self) -> Mapping[int, Place]:
+        """Read the places of the map."""
+        with PlaceMap.open(self.map_path) as place_map:
+            return place_map.places()
+
+
+def dataset_trial(
+    model: R2Former, places: PlaceSet, name: str, *, folder: Path, config: Config, shown: Shown
+) -> Trial:
+    """
+    Build a map of the database images in a folder; the queries are the dataset's.
+
+    :raises DatasetError: if a database image did not become a place: then the ground truth,
+        which counts them, does not fit.
+    """
+    path = folder / 'database.r2map'
+    with shown(read_ahead(database_frames(places)), 'database', len(places.database)) as frames:
+        summary = build_map(model, path, frames, config)
+    if summary.added != len(places.database):
+        raise DatasetError(f'{name}: {summary.bad} database images cannot be used, the last '
+                           f'because of: {summary.last_bad}')
+    rule = places.rule or 'right if listed in the ground truth'
+    return Trial(f'dataset {name}', path, [dataset_queries(places)], rule, in_order=False)
+
+
+def map_trial(images: BagImages, map_path: Path, protocol: Protocol) -> Trial:
+    """
+    Ask a finished map for the images of a bag.
+
+    :raises MapError: if no place of the map has a pose.
+    """
+    with PlaceMap.open(map_path) as place_map:
+        places = place_map.places()
+    if all(place.map_T_camera is None for place in places.values()):
+        raise MapError(f'{map_path}: no place has a pose, so no answer can be judged; build the '
+                       'map with poses')
+    queries = BagQueries(
+        images.path, images.topic, images.trajectory, protocol=protocol, places=places
+    )
+    title = f'bag {images.path.name} on map {map_path.name}'
+    return Trial(title, map_path, [queries], str(protocol), in_order=True)
+
+
+def revisit_trial(
+    model: R2Former, images: BagImages, *,
+    protocol: Protocol, exclude_s: float, folder: Path, config: Config, shown: Shown,
+) -> Trial:
+    """
+    Map a bag in a folder and ask for each of its keyframes among the older ones.
+
+    :raises BagError: if no keyframe is old enough for another one.
+    """
+    path = folder / 'self.r2map'
+    with Bag(images.path) as bag:
+        total = bag.image_count(images.topic)
+    with shown(read_ahead(_posed_frames(images)), 'map', total) as frames:
+        build_map(model, path, frames, config)
+    with PlaceMap.open(path) as place_map:
+        places = place_map.places()
+    queries = RevisitQueries(
+        images.path, images.topic, images.trajectory,
+        protocol=protocol, places=places, exclude_s=exclude_s,
+    )
+    if not queries.visible_at(max(place.stamp_ns for place in places.values())):
+        raise BagError(f'{images.path}: is not longer than --exclude-s {exclude_s:g}: no keyframe '
+                       'has another one that is old enough')
+    rule = f'{protocol}, among keyframes at least {exclude_s:g} s older'
+    title = f'bag {images.path.name} on itself'
+    return Trial(title, path, [queries], rule, in_order=True)
+
+
+def run_trial(
+    trial: Trial, model: R2Former, config: Config, *, make_methods: MakeMethods, shown: Shown
+) -> list[Outcome]:
+    """
+    Put every query to the recognizer, and to other methods.
+
+    :raises DatasetError: if no query could be used.
+    """
+    outcomes: list[Outcome] = []
+    with PlaceMap.open(trial.map_path) as place_map:
+        runner = Runner(model, place_map, config, make_methods(place_map))
+        for queries in trial.queries:
+            runner.recognizer.filter.reset()
+            with shown(read_ahead(queries.read()), 'queries', len(queries)) as items:
+                outcomes += _answers(runner, queries, items)
+    if not outcomes:
+        raise DatasetError(f'{trial.title}: no query has an image and a pose')
+    return outcomes
+
+
+def _answers(
+    runner: Runner, queries: Queries, items: Iterable[tuple[Query, Frame]]
+) -> Iterator[Outcome]:
+    """Answer one by one; an image that the network cannot use is left out."""
+    for query, frame in items:
+        try:
+            yield runner.answer(query, frame)
+        except ImageError as error:
+            queries.left_out[f'{query.name}: {error}'] = None
+
+
+def _posed_frames(images: BagImages) -> Iterator[PosedFrame]:
+    def leave_out(line: str) -> None:
+        """Say nothing: the same frames are left out, and counted, as queries."""
+
+    with Bag(images.path) as bag:
+        yield from frames_of_bag(bag, images.topic, images.trajectory, leave_out)
