@@ -70,6 +70,9 @@ def node_reference() -> str:
         parts += [f'## {title}\n\n', table(head, rows), '\n']
     rows = [(f'`{one.name}`', type_name(one.kind), one.meaning) for one in interface.SERVICES]
     parts += ['## Services\n\n', table(('service', 'type', 'meaning'), rows)]
+    rows = [(f'`{one.name}`', type_name(getattr(one, 'message', None) or one.kind), one.meaning)
+            for one in interface.LOOP_CLOSURE]
+    parts += ['\n## With `loop_closure.enabled`\n\n', table(('name', 'type', 'meaning'), rows)]
     fields = [f'`{name}`' for name in HYPOTHESIS.names or ()]
     parts += ['\n## Fields of a hypothesis\n\n', ' '.join(fields), '\n\n',
               'Position and rotation are NaN where a place has no pose; `inliers` is -1 where no '

@@ -40,7 +40,7 @@ def test_links_to_files_lead_somewhere(page):
     for link in links:
         if '://' not in link:
             assert (path.parent / link).exists(), link
-    assert len(links) > 0
+    assert links or page != 'README.md'
 
 
 def test_the_page_of_the_method_names_what_exists():

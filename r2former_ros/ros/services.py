@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -30,7 +31,9 @@ class Services:
         self._asked: list[Future] = []
         node.create_service(Trigger, RELOAD_MAP.name, self._on_reload_map)
         node.create_service(Trigger, RESET.name, self._on_reset)
-        node.create_service(Trigger, LOCALIZE_ONCE.name, self._on_localize_once)
+        # In a group of its own: while it waits, images must come in.
+        node.create_service(Trigger, LOCALIZE_ONCE.name, self._on_localize_once,
+                            callback_group=ReentrantCallbackGroup())
 
     def answer(self, seen: Seen) -> None:
         """Give an image's result to all who asked for one, in the worker thread."""
