@@ -10,7 +10,7 @@ COMMA := ,
 OUT ?= demo_out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test lint bench clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: venv  ## run all tests
 lint: venv  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+bench: venv  ## time every stage of a query, plain and fast paths side by side
+	$(PYTHON) benchmarks/speed.py
 
 venv: $(STAMP)  ## make .venv with everything, ROS 2 included (uv if present, else pip)
 

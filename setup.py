@@ -50,7 +50,8 @@ setup(
     extras_require={
         'fast': ['numba>=0.60'],
         'onnx': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
-        'test': ['pytest'],
+        'slam': ['gtsam>=4.2'],
+        'test': ['pytest', 'scikit-learn>=1.2'],
         'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15'],
     },
     zip_safe=True,

@@ -11,7 +11,8 @@ from r2former_ros.config import options
 HEAD = """# Settings
 
 ROS parameters of the node `localizer`, keys of a `--config` file, and names for `--set` on the
-command line. The node reads them when it is configured. Written by `docs/make_reference.py`.
+command line. The node reads them when it is configured; `pose_graph.*` are read by the node
+`pose_graph`. Written by `docs/make_reference.py`.
 
 | name | default | unit | range | meaning |
 |---|---|---|---|---|

@@ -100,10 +100,10 @@ class RetrievalConfig:
         choices=('auto', 'cpu', 'cuda'),
     )
     flat_up_to: int = option(
-        50_000, 'Places up to which auto is flat', unit='places', minimum=0
+        200_000, 'Places up to which auto is flat', unit='places', minimum=0
     )
     hnsw_up_to: int = option(
-        300_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
+        400_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
     )
     hnsw_links: int = option(32, 'Links of a place in the graph', minimum=4, maximum=128)
     hnsw_build_effort: int = option(
@@ -182,6 +182,109 @@ class DecisionConfig:
 
 
 @dataclass(frozen=True)
+class VerificationConfig:
+    """The geometric check of hypotheses by matched patches."""
+
+    hypotheses: int = option(
+        0, 'First hypotheses of an image that are checked when localizing; 0: none. Those that '
+        'fail go last, and none that passes means lost', minimum=0, maximum=10_000,
+    )
+    min_inliers: int = option(
+        15, 'Matched patches that one homography must explain', minimum=4, maximum=10_000
+    )
+    tolerance_percent: float = option(
+        5.0, 'Largest error of such a match, of the longer side of the model input',
+        unit='%', minimum=0.1, maximum=50.0,
+    )
+    min_view_inliers: int = option(
+        20, 'Matches that the essential matrix must explain before it gives a relative rotation '
+        'and a direction; it is computed for loop closures where camera_info is known',
+        minimum=8, maximum=10_000,
+    )
+
+
+@dataclass(frozen=True)
+class LoopClosureConfig:
+    """Growing a map while driving, and places seen before. Keyframes: ``map.keyframe_*``."""
+
+    enabled: bool = option(
+        False, 'Add keyframes to a new map while driving and report loop closures; needs odom'
+    )
+    folder: str = option(
+        '~/.ros', 'Folder of the grown map, drive_<date>_<time>.r2map; it is there after a crash'
+    )
+    save_path: str = option(
+        '', 'Where ~/save_map copies the grown map; empty: beside it, with _saved in its name'
+    )
+    exclusion_s: float = option(
+        30.0, 'Keyframes younger than this are no loop closure', unit='s', minimum=0.0
+    )
+    exclusion_m: float = option(
+        50.0, 'Keyframes less travel ago than this are no loop closure', unit='m', minimum=0.0
+    )
+    min_score: float = option(
+        0.8, 'Smallest score of the best place', minimum=0.0, maximum=1.0
+    )
+    agreement_keyframes: int = option(
+        3, 'Keyframes in a row whose best places must lie together', minimum=1, maximum=1000
+    )
+    agreement_radius_m: float = option(
+        5.0, 'How much further apart than the robot moved the best places of two keyframes in a '
+        'row may be', unit='m', minimum=0.0,
+    )
+    verify: bool = option(True, 'Check the best place by matched patches: verification.*')
+
+
+@dataclass(frozen=True)
+class PoseGraphConfig:
+    """The node pose_graph: how far odometry and loop closures are trusted."""
+
+    node_distance_m: float = option(
+        1.0, 'Travel between two poses of the graph', unit='m', minimum=0.01
+    )
+    node_angle_deg: float = option(
+        15.0, 'Rotation between two poses of the graph', unit='deg', minimum=0.1, maximum=180.0
+    )
+    odometry_sigma_m: float = option(
+        0.1, 'Standard deviation of the position after 1 m; grows with the root of the distance',
+        unit='m', minimum=1e-4,
+    )
+    odometry_sigma_deg: float = option(
+        1.0, 'Standard deviation of the rotation after 1 m; grows with the root of the distance',
+        unit='deg', minimum=1e-3, maximum=180.0,
+    )
+    loop_sigma_m: float = option(
+        3.0, 'Standard deviation of the distance between a place and where it was recognised',
+        unit='m', minimum=1e-3,
+    )
+    loop_sigma_deg: float = option(
+        15.0, 'Standard deviation of the rotation between the two', unit='deg', minimum=0.1,
+        maximum=180.0,
+    )
+    view_sigma_deg: float = option(
+        3.0, 'The same where the essential matrix gave the rotation', unit='deg', minimum=0.1,
+        maximum=180.0,
+    )
+    gate_sigmas: float = option(
+        3.0, 'Two loop closures contradict each other, and a loop closure the graph, beyond this '
+        'many standard deviations', minimum=0.5, maximum=100.0,
+    )
+    min_support: int = option(
+        2, 'Loop closures within support_m of travel that a loop closure must agree with',
+        minimum=0, maximum=1000,
+    )
+    support_m: float = option(
+        30.0, 'Travel, at both ends, within which loop closures support each other', unit='m',
+        minimum=0.0,
+    )
+    frame_id: str = option('map', 'Frame of the corrected path; it begins at the odometry frame')
+    tum_path: str = option('', 'File the corrected trajectory is written to, TUM; empty: none')
+    publish_period_s: float = option(
+        1.0, 'Time between corrected paths', unit='s', minimum=0.05, maximum=3600.0
+    )
+
+
+@dataclass(frozen=True)
 class MapConfig:
     """The map file and which frames become places."""
 
@@ -242,9 +345,12 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
+    verification: VerificationConfig = field(default_factory=VerificationConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     map: MapConfig = field(default_factory=MapConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
+    loop_closure: LoopClosureConfig = field(default_factory=LoopClosureConfig)
+    pose_graph: PoseGraphConfig = field(default_factory=PoseGraphConfig)
 
 
 @dataclass(frozen=True)

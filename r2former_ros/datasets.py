@@ -173,11 +173,19 @@ def _utm(path: Path) -> tuple[float, float]:
 
 
 def _msls_part(folder: Path) -> tuple[list[Path], NDArray[np.float64]]:
-    file = folder / 'postprocessed.csv'
+    """Return pictures and positions (N, 2); panoramas (``raw.csv``) are left out, as published."""
+    raw = folder / 'raw.csv'
     try:
-        with file.open(encoding='utf-8', newline='') as lines:
-            rows = list(csv.DictReader(lines))
+        shapes = _csv_rows(raw) if raw.exists() else []
+        panoramas = {row['key'] for row in shapes if row['pano'] == 'True'}
+        rows = [row for row in _csv_rows(folder / 'postprocessed.csv')
+                if row['key'] not in panoramas]
         xy = np.array([(float(row['easting']), float(row['northing'])) for row in rows])
         return [folder / 'images' / f'{row["key"]}.jpg' for row in rows], xy
     except (OSError, KeyError, ValueError) as error:
-        raise DatasetError(f'{file}: cannot be read as MSLS ({error})') from error
+        raise DatasetError(f'{folder}: cannot be read as MSLS ({error})') from error
+
+
+def _csv_rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding='utf-8', newline='') as lines:
+        return list(csv.DictReader(lines))

@@ -12,7 +12,7 @@ from .config import Config, MapConfig, to_dict
 from .errors import ImageError, MapError
 from .geometry import angle_deg, distance_m
 from .images import preprocess, thumbnail_jpeg
-from .model import R2Former
+from .model import ImageFeatures, R2Former
 from .place_map import MapHeader, PlaceMap
 from .records import Frame, Keyframe, Pose
 from .sessions import (
@@ -117,18 +117,22 @@ class Mapper:
 
         :raises ImageError: if it holds no usable picture.
         """
-        image = posed.frame.image
         features = self.model.encode(
-            preprocess(image, self.model.spec.input, self.model.device)
+            preprocess(posed.frame.image, self.model.spec.input, self.model.device)
         )
-        return Keyframe(
-            stamp_ns=posed.frame.stamp_ns,
-            map_T_camera=posed.map_T_camera,
-            source=posed.source,
-            descriptor=features.descriptor_of(0),
-            local_features=features.local_features_of(0),
-            thumbnail=thumbnail_jpeg(image, self.config.map.thumbnail_width),
-        )
+        return keyframe_from(posed, features, self.config.map.thumbnail_width)
+
+
+def keyframe_from(posed: PosedFrame, features: ImageFeatures, thumbnail_width: int) -> Keyframe:
+    """Join a frame and the features of its image."""
+    return Keyframe(
+        stamp_ns=posed.frame.stamp_ns,
+        map_T_camera=posed.map_T_camera,
+        source=posed.source,
+        descriptor=features.descriptor_of(0),
+        local_features=features.local_features_of(0),
+        thumbnail=thumbnail_jpeg(posed.frame.image, thumbnail_width),
+    )
 
 
 def create_map(model: R2Former, path: str | Path, config: Config) -> PlaceMap:

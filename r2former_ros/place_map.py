@@ -161,10 +161,25 @@ class PlaceMap:
         """
         Return the JPEG of a place, empty where none was stored.
 
-        :raises MapError: if it is damaged.
+        :raises MapError: if the place is missing or damaged.
         """
         row = self.store.thumbnail_of(place_id)
-        return self._intact(row) if row else b''
+        if row is None:
+            raise MapError(f'{self.location}: has no place {place_id}')
+        return self._intact(row)
+
+    def copy_to(self, path: str | Path) -> int:
+        """
+        Write all places to a single file, in place of what is there; return how many they are.
+
+        Keyframes may be added meanwhile, also from another thread: what was on disk at the start
+        is copied.
+
+        :raises MapError: if the file cannot be written.
+        """
+        self.store.copy_to(Path(path))
+        with PlaceMap.open(path) as copy:
+            return len(copy)
 
     def note(self, name: str) -> Any:
         """

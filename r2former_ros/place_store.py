@@ -85,6 +85,10 @@ class NewPlace:
         """Return it with an id."""
         return self if self.place_id else replace(self, place_id=next_id)
 
+    def with_thumbnail(self, thumbnail: bytes) -> NewPlace:
+        """Return it with a JPEG."""
+        return replace(self, thumbnail=thumbnail)
+
     @property
     def place_row(self) -> PlaceRow:
         """The row of places."""
@@ -133,10 +137,13 @@ class PlaceStore(Protocol):
         """Return descriptor and local features of a place, None if there is no such place."""
 
     def thumbnail_of(self, place_id: int) -> BlobRow | None:
-        """Return the JPEG of a place, None where none was stored."""
+        """Return the JPEG of a place, None if there is no such place."""
 
     def thumbnails(self) -> Iterator[BlobRow]:
         """Yield all thumbnails, by id."""
+
+    def copy_to(self, path: Path) -> None:
+        """Write all places to a single map file, in place of what is there."""
 
     def note(self, name: str) -> Any:
         """Return what was written under a name beside the header, None where nothing was."""

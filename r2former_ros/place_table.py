@@ -19,7 +19,8 @@ class PlaceTable(Mapping[int, Place]):
     """
     Places by id, in the order of their ids; a ``Place`` is made, and verified, when asked for.
 
-    About 200 bytes a place and the text of its source.
+    About 200 bytes a place and the text of its source. Places that are added later, by the
+    program that holds the table, are few and kept as they are.
     """
 
     def __init__(self, location: str, rows: Sequence[PlaceRow]) -> None:
@@ -29,6 +30,7 @@ class PlaceTable(Mapping[int, Place]):
         :raises MapError: if the ids do not ascend: the file is damaged.
         """
         self.location = location
+        self._added: dict[int, Place] = {}
         columns = list(zip(*rows)) or [()] * len(PlaceRow._fields)
         try:
             self.ids = np.array(columns[0], np.int64)
@@ -44,16 +46,22 @@ class PlaceTable(Mapping[int, Place]):
                            'see r2former map check')
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.ids) + len(self._added)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.ids.tolist())
+        return iter([*self.ids.tolist(), *self._added])
 
     def __getitem__(self, place_id: int) -> Place:
+        if place_id in self._added:
+            return self._added[place_id]
         row = int(np.searchsorted(self.ids, place_id))
-        if row == len(self) or self.ids[row] != place_id:
+        if row == len(self.ids) or self.ids[row] != place_id:
             raise KeyError(place_id)
         return self._place(row)
+
+    def add(self, place: Place) -> None:
+        """Take up a place that the map has since then; its id is larger than the others."""
+        self._added[place.place_id] = place
 
     def digest(self, count: int) -> str:
         """Return what stands for the first places, all their columns included."""

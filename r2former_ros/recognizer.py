@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The page to read first: encode, retrieve, rerank, decide.
+The page to read first: encode, retrieve, rerank, verify, decide.
 
 ``Recognizer.recognize`` is the whole of R2Former at run time; every other module serves it.
 """
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,18 @@ from .model import ImageFeatures, R2Former, blended_score, load_model, match_pro
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
 from .progress import Notify, silent
-from .records import Candidate, Frame, Hypothesis, Pose, Recognition
+from .records import (
+    NOT_VERIFIED,
+    Candidate,
+    Frame,
+    Hypothesis,
+    Keyframe,
+    LocalFeatures,
+    Place,
+    Pose,
+    Recognition,
+)
+from .verification import count_inliers
 
 
 class Recognizer:
@@ -110,7 +122,9 @@ class Recognizer:
             candidates = self.retrieve(query)
         with _timed(latency_ms, 'rerank'):
             hypotheses = self.rerank(query, candidates)
-        state = self.filter.decide(hypotheses[0] if hypotheses else None)
+        with _timed(latency_ms, 'verify'):
+            hypotheses, best = self.verify(query, hypotheses)
+        state = self.filter.decide(best)
         recognition = Recognition(
             frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms
         )
@@ -165,6 +179,47 @@ class Recognizer:
         scores = self.model.rescore(query, features)
         best = scores.topk(settings.candidates).indices.sort().values.tolist()
         return [considered[row] for row in best], features[best]
+
+    def verify(
+        self, query: ImageFeatures, hypotheses: list[Hypothesis]
+    ) -> tuple[list[Hypothesis], Hypothesis | None]:
+        """
+        Check the first hypotheses by geometry, as many as the configuration says.
+
+        :returns: the hypotheses, those that failed last; and the best to decide on, None where
+            all that were checked failed.
+        """
+        config = self.config.verification
+        if config.hypotheses == 0 or not hypotheses:
+            return hypotheses, hypotheses[0] if hypotheses else None
+        local_features = query.local_features_of(0)
+        first = [self.verified(local_features, one) for one in hypotheses[: config.hypotheses]]
+        good = [one for one in first if one.inliers >= config.min_inliers]
+        failed = [one for one in first if one.inliers < config.min_inliers]
+        ranked = [*good, *hypotheses[config.hypotheses:], *failed]
+        return ranked, good[0] if good else None
+
+    def verified(self, query: LocalFeatures, hypothesis: Hypothesis) -> Hypothesis:
+        """Count a hypothesis's inliers, where that was not done yet."""
+        if hypothesis.inliers != NOT_VERIFIED:
+            return hypothesis
+        (_, (place,)) = self.place_map.features([hypothesis.place.place_id])
+        spec = self.model.spec
+        longer_side_px = max(spec.image_height, spec.image_width)
+        inliers = count_inliers(query, place, longer_side_px, self.config.verification)
+        return replace(hypothesis, inliers=inliers)
+
+    def add(self, keyframe: Keyframe) -> Place:
+        """
+        Add a place to the map, where it is on disk when this returns, and to the index.
+
+        :raises MapError: if the map was opened for reading, or cannot be written.
+        """
+        place_id = self.place_map.add(keyframe)
+        place = Place(place_id, keyframe.stamp_ns, keyframe.map_T_camera, keyframe.source)
+        self.places.add(place)
+        self.index.add(place_id, keyframe.descriptor)
+        return place
 
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
         probability = self.calibration.probability(score) if self.calibration else math.nan

@@ -121,13 +121,59 @@ class Hypothesis:
     probability: float = field(default=math.nan, compare=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """
+    Intrinsics of a camera, as in ``sensor_msgs/CameraInfo``.
+
+    ``matrix`` (3, 3) in pixels of an image of ``width`` x ``height``; ``distortion`` (n,) for
+    ``model``: plumb_bob, rational_polynomial or equidistant.
+    """
+
+    matrix: Pose
+    width: int
+    height: int
+    distortion: Pose = field(default_factory=lambda: np.zeros(5))
+    model: str = 'plumb_bob'
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """
+    How the camera of a query stood beside that of a place, in body axes of the place.
+
+    ``rotation`` (3, 3) is that of ``place_T_query``; ``direction`` (3,) is the unit vector from
+    the place to the query (how far is not known); ``inliers`` matches say so.
+    """
+
+    rotation: Pose
+    direction: Pose
+    inliers: int
+
+
+@dataclass(frozen=True)
+class LoopClosure:
+    """
+    An accepted claim: the keyframe of ``stamp_ns`` was taken near the place of ``hypothesis``.
+
+    ``in_saved_map``: the place belongs to a map that was there before, and its pose is in that
+    map's frame; else to this drive, and its pose is the odometry of then. ``view`` is None where
+    the camera is not calibrated or too little matched.
+    """
+
+    stamp_ns: int
+    hypothesis: Hypothesis
+    in_saved_map: bool = False
+    view: View | None = None
+
+
 @dataclass(frozen=True)
 class Recognition:
     """
     The decision on one query image, with the ranked hypotheses behind it, best first.
 
     ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
-    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank.
+    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify.
     """
 
     stamp_ns: int

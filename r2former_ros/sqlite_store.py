@@ -17,7 +17,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ from .place_store import (
 )
 
 APPLICATION_ID = int.from_bytes(b'R2FM', 'big')
-PAGE_SIZE = 16384
-"""Local features of 500 patches (68 KB in int8) fill pages of this size with 0.4 % to spare."""
+PAGE_SIZE = 8192
+"""Rows of 25 to 130 KB, as local features are, leave 3 % of pages of this size empty or less."""
 
 SCHEMA = """
 CREATE TABLE meta (
@@ -63,9 +63,9 @@ CREATE TABLE features (
     local BLOB NOT NULL,            -- see local_codec.py
     checksum INTEGER NOT NULL
 );
-CREATE TABLE thumbnails (           -- no row where none was made
+CREATE TABLE thumbnails (
     place_id INTEGER PRIMARY KEY REFERENCES places (id) ON DELETE CASCADE,
-    jpeg BLOB NOT NULL,
+    jpeg BLOB NOT NULL,             -- empty where none was made
     checksum INTEGER NOT NULL
 );
 """
@@ -201,7 +201,7 @@ class SqliteStore:
         return _feature_rows(row) if row else None
 
     def thumbnail_of(self, place_id: int) -> BlobRow | None:
-        """Return the JPEG of a place, None where none was stored."""
+        """Return the JPEG of a place, None if there is no such place."""
         query = 'SELECT * FROM thumbnails WHERE place_id = ?'
         with translated(self._path):
             row = self._connection.execute(query, (place_id,)).fetchone()
@@ -212,6 +212,19 @@ class SqliteStore:
         query = 'SELECT * FROM thumbnails ORDER BY place_id'
         with translated(self._path):
             yield from map(BlobRow._make, self._connection.execute(query))
+
+    def copy_to(self, path: Path) -> None:
+        """Write all places to a single map file, in place of what is there."""
+        if path.resolve() == self._path.resolve():
+            raise MapError(f'{path}: is the map itself; choose another name for the copy')
+        unfinished = path.with_name(f'{path.name}.part')
+        try:
+            unfinished.unlink(missing_ok=True)
+            with translated(path), closing(_reading_connection(self._path)) as connection:
+                connection.execute('VACUUM INTO ?', (str(unfinished),))
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise MapError(f'{path}: cannot be written ({error.strerror})') from error
 
     def note(self, name: str) -> Any:
         """Return what was written under a name beside the header, None where nothing was."""
@@ -240,8 +253,7 @@ class SqliteStore:
         execute('INSERT INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?)', place.place_row)
         execute('INSERT INTO descriptors VALUES (?, ?, ?)', place.blob_row(place.descriptor))
         execute('INSERT INTO features VALUES (?, ?, ?)', place.blob_row(place.local))
-        if place.thumbnail:
-            execute('INSERT INTO thumbnails VALUES (?, ?, ?)', place.blob_row(place.thumbnail))
+        execute('INSERT INTO thumbnails VALUES (?, ?, ?)', place.blob_row(place.thumbnail))
         return place.place_id
 
 
@@ -309,6 +321,21 @@ def _feature_rows(row: tuple[int, bytes, int, bytes, int]) -> tuple[BlobRow, Blo
     place_id, descriptor, descriptor_checksum, local, local_checksum = row
     return (BlobRow(place_id, descriptor, descriptor_checksum),
             BlobRow(place_id, local, local_checksum))
+
+
+def row_bytes(size: int) -> float:
+    """
+    Return what a row of so many bytes takes in the file, from SQLite's file format.
+
+    A long row goes to pages of its own, but for a rest that shares a page with other rows.
+    """
+    most, least = PAGE_SIZE - 35, (PAGE_SIZE - 12) * 32 // 255 - 23
+    rest, chained = size, PAGE_SIZE - 4
+    if size > most:
+        rest = least + (size - least) % chained
+        rest = least if rest > most else rest
+    pages = -(-(size - rest) // chained)
+    return pages * PAGE_SIZE + PAGE_SIZE / ((PAGE_SIZE - 8) // (rest + 12))
 
 
 def _explained(error: sqlite3.Error) -> str:

@@ -115,6 +115,11 @@ class PoseBuffer:
                 self._poses.clear()
             self._poses.append(pose)
 
+    def may_come(self, stamp_ns: int) -> bool:
+        """Say whether all poses so far are from before a stamp."""
+        with self._lock:
+            return not self._poses or self._poses[-1].stamp_ns < stamp_ns
+
     def at(self, stamp_ns: int) -> Pose | None:
         """Interpolate at a stamp; beyond the last pose, that one counts within the tolerance."""
         with self._lock:

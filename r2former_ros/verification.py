@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .config import VerificationConfig
 from .records import LocalFeatures, Vector
 
 FEWEST_MATCHES = 4
@@ -15,10 +16,28 @@ FEWEST_MATCHES = 4
 CONFIDENCE = 0.999
 ITERATIONS = 2000
 
+def count_inliers(
+    query: LocalFeatures, place: LocalFeatures, longer_side_px: int, config: VerificationConfig
+) -> int:
+    """
+    Count the matched patches that one homography explains.
+
+    :param longer_side_px: of the model's input, which the features' ``xy`` are fractions of.
+    """
+    matches = matched_patches(query, place)
+    tolerance_px = config.tolerance_percent / 100 * longer_side_px
+    return int(homography_inliers(
+        longer_side_px * query.xy[matches[:, 0]], longer_side_px * place.xy[matches[:, 1]],
+        tolerance_px,
+    ).sum())
+
 
 def matched_patches(query: LocalFeatures, place: LocalFeatures) -> NDArray[np.intp]:
     """
     Pair the patches that are each other's best partner by the cosine of their descriptors.
+
+    They are among the reranker's own matches: those of its five partners a patch that are first
+    on both sides. The other partners would only be outliers.
 
     :returns: (M, 2): rows of the query's features and of the place's, the surest pair first.
     """

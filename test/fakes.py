@@ -26,7 +26,7 @@ class FakeModel:
         self.origin = Origin('fake weights', trained=True, reranker_trained=True)
         self.fingerprint = fingerprint
         self.device = torch.device('cpu')
-        self.precision = torch.float32
+        self.precision, self.backend = torch.float32, 'torch'
         self.calls = 0
         self.reranker = SimpleNamespace(ratio=torch.tensor([0.5]))
 

@@ -3,6 +3,7 @@
 """The command line as a user meets it."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -59,6 +60,11 @@ def test_a_map_from_a_folder_localizes_its_own_pictures(folder, capsys):
     assert '4, 4 with a pose' in capsys.readouterr().out
     assert main(['map', 'check', site]) == 0
     assert '4 places, 0 problems' in capsys.readouterr().out
+    assert main(['map', 'check', site, '--repair', str(folder / 'fresh.r2map')]) == 0
+    assert 'fresh.r2map: 4 places kept' in capsys.readouterr().out
+    assert main(['map', 'info', site, '--estimate', '1000', *SMALL]) == 0
+    estimate = capsys.readouterr().out
+    assert re.search(r'1000 places +\d+ MiB in the file, .*as in this map', estimate)
     query = str(folder / 'images' / '2.png')
     assert main(['localize', query, '--map', site, '--json', *SMALL]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -127,6 +133,7 @@ def test_print_config_shows_what_would_be_used(tmp_path, capsys):
     (['map', 'build', 'm.r2map', '--bag', 'no_bag'], 'no_bag'),
     (['map', 'build', 'm.r2map', '--images', 'no_folder'], 'no_folder: no such folder'),
     (['map', 'info', 'no.r2map'], 'no.r2map: no such map file'),
+    (['map', 'info'], 'give a map, or --estimate'),
     (['weights', 'info', 'no.pth'], 'no.pth: no such weights file'),
     (['play', 'no_bag', '--rate', '0'], '--rate 0.0: must be above 0'),
     (['play', 'no_bag'], 'no_bag'),

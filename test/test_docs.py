@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the documents say, against the code."""
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -19,7 +20,10 @@ def test_the_table_of_settings_is_current():
     assert (ROOT / 'docs' / 'settings.md').read_text() == module.reference()
 
 
-@pytest.mark.parametrize('page', ['README.md', 'docs/method.md'])
+PAGES = ['README.md', *(f'docs/{path.name}' for path in sorted((ROOT / 'docs').glob('*.md')))]
+
+
+@pytest.mark.parametrize('page', PAGES)
 def test_links_to_files_lead_somewhere(page):
     path = ROOT / page
     links = re.findall(r'\]\(([^)#]+)[^)]*\)', path.read_text())
@@ -46,3 +50,14 @@ def test_the_page_of_the_method_names_what_exists():
         assert known or name in vars(reranker.Reranker()).get('_modules', {}), f'{home}.{name}'
     assert hasattr(position_embedding, 'fit_position_embedding')
     assert hasattr(transformer, 'read_out')
+
+
+def test_the_code_of_the_page_on_slam_imports_what_exists():
+    pytest.importorskip('rclpy')
+    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'slam.md').read_text(), re.S)
+    ours = [node for block in blocks for node in ast.walk(ast.parse(block))
+            if isinstance(node, ast.ImportFrom) and node.module.startswith('r2former_ros')]
+    assert len(ours) > 3
+    for node in ours:
+        module = importlib.import_module(node.module)
+        assert all(hasattr(module, name.name) for name in node.names), node.module

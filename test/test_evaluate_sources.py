@@ -73,6 +73,26 @@ def test_a_bag_on_a_map_is_judged_by_the_poses_of_both(tmp_path, site, fake, cap
     assert wide['outside'] == 1 and wide['per_query'][0]['positives'] == [1, 2, 3]
 
 
+def test_images_that_cannot_be_used_are_left_out_named_and_counted(
+    tmp_path, site, fake, capsys
+):
+    with BagWriter(tmp_path / 'bag') as bag:
+        for stamp_ns, image in ((10, picture(2, 96, 128)), (20, picture(3, 4, 4))):
+            bag.image('/camera', Frame(stamp_ns, image))
+        bag.image('/camera', Frame(10**11, picture(4, 96, 128)))  # after the last pose
+        pose = StampedPose(10, pose_from_yaw(2 * STEP_M, 0, 0))
+        bag.odometry('/odom', pose, frame_id='map', child_frame_id='camera')
+    strangers = tmp_path / 'strangers'
+    strangers.mkdir()
+    (strangers / 'half.jpg').write_bytes(b'half')
+    result = evaluate(tmp_path, '--bag', tmp_path / 'bag', '--map', site, '--pose-topic', '/odom',
+                      '--negatives', strangers)
+    assert (result['queries'], result['left_out']) == (1, 3)
+    said = capsys.readouterr().err
+    for match in ('20: image of 4x4 pixels', 'no pose at stamp 100000000000', 'half.jpg: is no'):
+        assert match in said
+
+
 def test_a_bag_on_itself_names_only_keyframes_that_are_old_enough(tmp_path, fake):
     seeds = [0, 1, 2, 3, 0, 1, 7, 3]
     bag = write_bag(tmp_path / 'bag', seeds)
@@ -122,6 +142,26 @@ def test_a_cached_run_goes_on_without_the_model_and_says_the_same(tmp_path, site
     assert len(list((tmp_path / 'c').iterdir())) == 1
 
 
+def test_a_stopped_run_keeps_what_it_has_and_says_how_to_go_on(
+    tmp_path, site, fake, monkeypatch, capsys
+):
+    bag = write_bag(tmp_path / 'bag', [0, 3, 5])
+    encode = fake.encode
+
+    def stopped(images):
+        if fake.calls == 2:
+            raise KeyboardInterrupt
+        return encode(images)
+
+    monkeypatch.setattr(fake, 'encode', stopped)
+    arguments = ['--bag', bag, '--map', site, '--pose-topic', '/odom', '--cache', tmp_path / 'c']
+    assert main(['evaluate', *map(str, arguments)]) == 130
+    assert 'the same command goes on from here' in capsys.readouterr().err
+    monkeypatch.setattr(fake, 'encode', encode)
+    assert evaluate(tmp_path, *arguments)['queries'] == 3
+    assert fake.calls == 3  # only the image that was missing
+
+
 @pytest.mark.parametrize(('arguments', 'match'), [
     ([], 'needs one of --dataset and --bag'),
     (['--bag', 'b', '--pose-topic', '/odom'], '--bag needs one of --map and --self'),
@@ -168,7 +208,8 @@ def test_msls_keeps_its_validation_cities_apart(tmp_path):
 def test_the_live_node_and_the_offline_run_agree_on_every_frame_both_saw(tmp_path, capsys):
     pytest.importorskip('rclpy')
     small = ['--weights', 'tiny', '--device', 'cpu', '--set', 'model.image_height=64',
-             '--set', 'model.image_width=96', '--set', 'node.diagnostics_period_s=0.2']
+             '--set', 'model.image_width=96', '--set', 'model.backend=torch',
+             '--set', 'node.diagnostics_period_s=0.2']
     seeds = list(range(8))
     bag, lap = (write_bag(tmp_path / name, seeds) for name in ('bag', 'lap'))
     site = tmp_path / 'site.r2map'

@@ -17,20 +17,22 @@ LEVELS = (
      'progress', 'index_cache'},
     {'place_table', 'sqlite_store'},
     {'images', 'town', 'trajectories'},
-    {'model', 'place_map', 'place_index', 'decision', 'bags', 'verification',
+    {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification',
      'sessions', 'calibration'},
     {'recognizer'},
-    {'mapping'},
-    {'frame_sources', 'datasets'},
+    {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
+    {'loop_closure'},
+    {'frame_sources', 'datasets', 'map_size'},
     {'evaluation', 'training', 'map_tools'},
     {'ros'},
     {'cli'},
 )
 ONLY_IN = {
     'faiss': {'place_index'},
+    'gtsam': {'pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'numba': {'model'},
-    'sqlite3': {'sqlite_store'},
+    'sqlite3': {'sqlite_store', 'map_repair'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation', 'map_tools'},
 }

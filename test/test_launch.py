@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The launch file: its arguments by its source, and for real where launch is installed."""
+"""The launch files: their arguments by their source, and for real where launch is installed."""
 
 import ast
 import importlib.util
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 LAUNCH = Path(__file__).parents[1] / 'launch' / 'localize.launch.py'
+SLAM = LAUNCH.with_name('slam.launch.py')
 ARGUMENTS = {
     'map', 'image', 'image_transport', 'weights', 'device', 'params_file', 'autostart',
     'namespace', 'use_sim_time', 'log_level',
@@ -41,6 +42,52 @@ def test_overrides_name_settings_that_exist():
     assert set(overrides) < ARGUMENTS
 
 
+def constants_of(path):
+    """Return the values of a launch file's constants by name."""
+    return {node.targets[0].id: ast.literal_eval(node.value)
+            for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)}
+
+
+def test_slam_hands_on_what_localize_takes():
+    constants = constants_of(SLAM)
+    own = set(constants['NOT_OF_LOCALIZER'])
+    assert own < set(constants['ARGUMENTS'])
+    assert set(constants['ARGUMENTS']) - own | {'params_file'} == ARGUMENTS
+    for default, description in constants['ARGUMENTS'].values():
+        assert isinstance(default, str) and description
+
+
+def test_the_parameters_of_slam_are_settings_and_turn_loop_closure_on():
+    from r2former_ros.config import load_yaml
+
+    config = load_yaml(SLAM.parents[1] / 'config' / 'slam.yaml')
+    assert config.loop_closure.enabled
+    assert config.map.keyframe_distance_m > 0
+
+
+def module_of(path):
+    """Import a launch file."""
+    spec = importlib.util.spec_from_file_location(path.name.split('.')[0], path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pose_graph_hears_the_localizer():
+    pytest.importorskip('launch_ros')
+    from launch import LaunchContext
+    from launch_ros.utilities import evaluate_parameters
+
+    module, context = module_of(SLAM), LaunchContext()
+    given = {name: default for name, (default, _) in module.ARGUMENTS.items()}
+    node = module.pose_graph({**given, 'params_file': '', 'tum': '2026', 'use_sim_time': 'true'})
+    assert evaluate_parameters(context, node._Node__parameters[-1:])[0] == {
+        'pose_graph.tum_path': '2026', 'use_sim_time': True}
+    pairs = [tuple(context.perform_substitution(*part) for part in pair)
+             for pair in node._Node__remappings]
+    assert ('loop_closures', 'localizer/loop_closures') in pairs
+
+
 @pytest.fixture
 def parameters():
     """Return what the launch file gives the node, by name, for some arguments' values."""
@@ -48,9 +95,7 @@ def parameters():
     from launch import LaunchContext
     from launch_ros.utilities import evaluate_parameters
 
-    spec = importlib.util.spec_from_file_location('localize_launch', LAUNCH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_of(LAUNCH)
 
     def given(**values):
         context = LaunchContext()

@@ -5,27 +5,25 @@ import math
 import pytest
 import torch
 
-from r2former_ros.training.losses import (
-    info_nce,
-    pair_cross_entropy,
-    patch_contrast,
-    triplet_margin,
-)
+from r2former_ros.training.losses import info_nce, pair_cross_entropy, triplet_margin
 
 
-def test_triplet_counts_squared_distances_beyond_the_margin():
+def test_triplet_counts_distances_beyond_the_margin():
     query = torch.tensor([[1.0, 0.0]])
-    positive = torch.tensor([[0.0, 1.0]])  # squared distance 2
-    negatives = torch.tensor([[[-1.0, 0.0], [0.0, -1.0]]])  # squared distances 4 and 2
-    assert triplet_margin(query, positive, negatives, 0.1).item() == pytest.approx(0.05)
+    positive = torch.tensor([[0.5, math.sqrt(0.75)]])  # distance 1
+    negatives = torch.tensor([[[-1.0, 0.0], [0.0, -1.0]]])  # distances 2 and sqrt(2)
+    expected = (1 - math.sqrt(2) + 0.5) / 2  # the first is beyond the margin
+    loss = triplet_margin(query, positive, negatives, 0.5)
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
     assert triplet_margin(query, query, negatives, 0.1).item() == 0.0
 
 
-def test_pair_cross_entropy_takes_label_one_as_match():
-    logits = torch.tensor([[0.0, math.log(3.0)]])
-    match, other = torch.tensor([1]), torch.tensor([0])
-    assert pair_cross_entropy(logits, match).item() == pytest.approx(-math.log(0.75))
-    assert pair_cross_entropy(logits, other).item() == pytest.approx(-math.log(0.25))
+def test_pair_cross_entropy_weighs_the_positive_as_much_as_all_negatives():
+    three_to_one = [0.0, math.log(3.0)]
+    logits = torch.tensor([[three_to_one, three_to_one, [0.0, 0.0], [0.0, 0.0]]])
+    of_negatives = -(math.log(0.25) + 2 * math.log(0.5)) / 3
+    expected = (-math.log(0.75) + of_negatives) / 2
+    assert pair_cross_entropy(logits).item() == pytest.approx(expected)
 
 
 def test_info_nce_leaves_out_ignored_keys_but_never_the_positive():
@@ -37,10 +35,3 @@ def test_info_nce_leaves_out_ignored_keys_but_never_the_positive():
     ignored = torch.tensor([[True, True, False]])
     fewer = info_nce(query, keys, positives, ignored, temperature=1.0)
     assert fewer.item() == pytest.approx(math.log(1 + 1 / math.e))
-
-
-def test_patch_contrast_skips_patches_that_left_the_view():
-    left = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    matches = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
-    loss = patch_contrast(left, left, matches, temperature=1.0)
-    assert loss.item() == pytest.approx(math.log(1 + 1 / math.e))

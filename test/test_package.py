@@ -61,9 +61,10 @@ def test_ros_finds_marker_launch_config_and_executables(prefix):
     share = prefix / 'share' / 'r2former_ros'
     assert (prefix / 'share/ament_index/resource_index/packages/r2former_ros').is_file()
     assert (share / 'package.xml').is_file()
-    assert (share / 'launch' / 'localize.launch.py').is_file()
-    assert (share / 'config' / 'localize.yaml').is_file()
-    for name in ('localizer', 'r2former'):
+    for name in ('localize', 'slam'):
+        assert (share / 'launch' / f'{name}.launch.py').is_file()
+        assert (share / 'config' / f'{name}.yaml').is_file()
+    for name in ('localizer', 'pose_graph', 'r2former'):
         script = prefix / 'lib' / 'r2former_ros' / name
         assert os.access(script, os.X_OK)
         assert script.read_text().startswith('#!/usr/bin/env python3\n')

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mapping and recognition with a stand-in model: what is retrieved, reranked and decided."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import FakeModel, picture
@@ -49,7 +51,7 @@ def test_a_seen_place_is_recognised_under_other_light(recognizer):
     assert np.allclose(recognition.best.place.map_T_camera, pose_from_yaw(20.0, 0.0, 0.4))
     assert recognition.candidates[0].place_id == 5
     assert len(recognition.candidates) == PLACES and len(recognition.hypotheses) == 5
-    assert set(recognition.latency_ms) == {'encode', 'retrieve', 'rerank'}
+    assert set(recognition.latency_ms) == {'encode', 'retrieve', 'rerank', 'verify'}
 
 
 def test_hypotheses_are_sorted_by_score_and_candidates_by_similarity(recognizer):
@@ -100,6 +102,22 @@ def test_the_blended_score_ranks_where_it_is_asked_for(recognizer):
         alone = next(two for two in by_probability if two.place == one.place)
         blended = 0.5 * one.similarity + 0.5 * alone.score
         assert one.score == pytest.approx(np.clip(blended, 0, 1), abs=1e-5)
+
+
+def test_hypotheses_that_fail_the_geometric_check_go_last(recognizer, monkeypatch):
+    inliers = {5: 3, 6: 40}
+    monkeypatch.setattr(recognizer, 'verified', lambda _, one: replace(
+        one, inliers=inliers.get(one.place.place_id, 0)))
+    plain = recognizer.recognize(Frame(0, picture(4))).hypotheses
+    assert plain[0].place.place_id == 5
+    recognizer.config = with_values(recognizer.config, {'verification.hypotheses': 4})
+    checked = recognizer.recognize(Frame(0, picture(4)))
+    ids = [one.place.place_id for one in checked.hypotheses]
+    good = [one.place.place_id for one in plain[:4] if one.place.place_id == 6]
+    assert ids[: len(good) + 1] == [*good, plain[4].place.place_id]
+    assert checked.hypotheses[len(good) + 1].place.place_id == 5
+    inliers.clear()
+    assert recognizer.recognize(Frame(0, picture(4))).state is State.LOST
 
 
 def test_localized_after_agreement_and_lost_at_once(recognizer):

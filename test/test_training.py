@@ -1,86 +1,122 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import math
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
-from r2former_ros.datasets import PlaceSet, read_places
+from r2former_ros.datasets import PlaceSet
 from r2former_ros.errors import ConfigError, DatasetError, WeightsError
 from r2former_ros.model import ModelSpec, load_model, read_header
 from r2former_ros.model.checkpoint import untrained_model
-from r2former_ros.training.augment import AugmentConfig
+from r2former_ros.training import engine
+from r2former_ros.training.augment import AUGMENTS
 from r2former_ros.training.engine import BEST, CHECKPOINT, FINAL, Trainer
-from r2former_ros.training.recipe import Recipe, load_recipe
-from r2former_ros.training.sources import LabelledSource, ViewSource
-from r2former_ros.training.validation import recall_on
+from r2former_ros.training.image_store import PictureFiles, StoredImages
+from r2former_ros.training.learner import Learner, normalised
+from r2former_ros.training.recipe import Recipe, load_recipe, recipe_names
+from r2former_ros.training.sources import labelled_source, unlabelled_source
+from r2former_ros.training.validation import RERANK, RETRIEVAL, recall_on
 from r2former_ros.training.views import patch_matches
 
 SPEC = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6)
 SIZE = (32, 48)
 PLACES = 8
-QUIET = AugmentConfig(zoom=0.02, shift=0.02, tilt=0.01, turn_deg=1.0, light=0.0, night=0.0,
-                      colour=0.0, grey=0.0, blur=0.0, coarse=0.0, occlusion=0.0, noise=0.0)
 
 
-def write_pictures(folder, numbers):
+def write_pictures(folder, numbers, prefix=''):
     """Write pictures that differ in their coarse structure."""
     paths = []
     for number in numbers:
         coarse = np.random.default_rng(number).integers(0, 256, (4, 6, 3), np.uint8)
-        paths.append(folder / f'{number}.png')
+        paths.append(folder / f'{prefix}{number}.png')
         cv2.imwrite(str(paths[-1]), cv2.resize(coarse, (48, 32)))
     return paths
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    return write_pictures(tmp_path, range(PLACES))
+def source(tmp_path):
+    """Eight pictures, each a place, in mild views."""
+    paths = write_pictures(tmp_path, range(PLACES))
+    return unlabelled_source(paths, tmp_path, SIZE, augment='mild', limit_mb=1)
 
 
-def trainer(pictures, out, **changes):
-    torch.manual_seed(0)
+@pytest.fixture
+def unlike_pairs(tmp_path):
+    """Eight places with two pictures each that share nothing: to be learned by heart."""
+    pictures, others = (write_pictures(tmp_path, range(first, first + PLACES))
+                        for first in (0, 100))
+    rows = tuple(np.array([row]) for row in range(PLACES))
+    return labelled_source(PlaceSet(tuple(pictures), tuple(others), rows, rows), tmp_path, SIZE,
+                           limit_mb=1)
+
+
+def trainer(source, out, model=None, recall=None, **changes):
     values = {'batch': 4, 'negatives': 2, 'queries_per_mining': 8, 'epochs': 2,
               'learning_rate': 1e-3, **changes}
-    source = ViewSource(pictures, SIZE, QUIET)
-    return Trainer(untrained_model(SPEC), source, Recipe(**values), out, accelerator='cpu')
+    torch.manual_seed(0)
+    return Trainer(Fabric(accelerator='cpu', devices=1), model or untrained_model(SPEC), source,
+                   Recipe(**values), out, recall=recall)
 
 
-def test_eight_places_are_learned(pictures, tmp_path):
-    """Each place has two pictures that share nothing, so they can only be learned by heart."""
-    others = write_pictures(tmp_path, range(100, 100 + PLACES))
-    rows = tuple(np.array([row]) for row in range(PLACES))
-    places = PlaceSet(tuple(pictures), tuple(others), rows, rows)
-    recall = recall_on(places)
-    recipe = Recipe(batch=8, negatives=3, queries_per_mining=8, epochs=16, learning_rate=1e-4,
-                    margin=0.3)
+def equal(left, right):
+    left, right = left.state_dict(), right.state_dict()
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_eight_places_are_learned(unlike_pairs, tmp_path):
+    recall = recall_on(unlike_pairs)
     model = untrained_model(SPEC)
-    run = Trainer(model, LabelledSource(places), recipe, tmp_path / 'out', recall=recall,
-                  accelerator='cpu')
-    assert recall(model) < 0.5
+    run = trainer(unlike_pairs, tmp_path / 'out', model, recall, batch=8, negatives=3, epochs=16,
+                  learning_rate=1e-4, margin=0.3)
+    assert recall(model)[RETRIEVAL] < 0.5
     assert run.run() == 1.0
     assert read_header(tmp_path / 'out' / BEST)['origin']['trained']
 
 
 @pytest.mark.parametrize('stage', ['retrieval', 'rerank', 'joint'])
-def test_a_resumed_run_equals_one_that_was_never_stopped(pictures, tmp_path, stage, monkeypatch):
-    monkeypatch.setattr('r2former_ros.training.engine.CHECKPOINT_EVERY_STEPS', 3)
-    whole = trainer(pictures, tmp_path / 'whole', stage=stage, epochs=3)
+def test_a_resumed_run_equals_one_that_was_never_stopped(source, tmp_path, stage, monkeypatch):
+    monkeypatch.setattr(engine, 'CHECKPOINT_EVERY_STEPS', 3)
+    whole = trainer(source, tmp_path / 'whole', stage=stage, epochs=3)
     whole.run()
-    trainer(pictures, tmp_path / 'cut', stage=stage, epochs=3).run(stop_after=4)
-    resumed = trainer(pictures, tmp_path / 'cut', stage=stage, epochs=3)
+    trainer(source, tmp_path / 'cut', stage=stage, epochs=3).run(stop_after=4)
+    resumed = trainer(source, tmp_path / 'cut', stage=stage, epochs=3)
     resumed.run()
-    left, right = whole.model.state_dict(), resumed.model.state_dict()
     assert resumed.progress.step == 6
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert equal(whole.model, resumed.model)
 
 
-def test_each_stage_changes_what_it_should(pictures, tmp_path):
+def test_a_kill_while_a_checkpoint_is_written_costs_only_that_one(source, tmp_path, monkeypatch):
+    whole = trainer(source, tmp_path / 'whole', epochs=3)
+    whole.run()
+    save = torch.save
+
+    def killed(content, path):
+        if content['progress']['step'] == 4:
+            path.write_bytes(b'half a file')
+            raise KeyboardInterrupt
+        save(content, path)
+
+    monkeypatch.setattr(torch, 'save', killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(source, tmp_path / 'cut', epochs=3).run()
+    monkeypatch.setattr(torch, 'save', save)
+    resumed = trainer(source, tmp_path / 'cut', epochs=3)
+    seen = []
+    resumed.run(lambda step, figures: seen.append(step))
+    assert min(seen) == 2  # it mined there
+    assert equal(whole.model, resumed.model)
+
+
+def test_each_stage_changes_what_it_should(source, tmp_path):
     before = untrained_model(SPEC).state_dict()
     expected = {'retrieval': {'backbone'}, 'rerank': {'local_head', 'reranker'},
                 'joint': {'backbone', 'local_head', 'reranker'}}
     for stage, parts in expected.items():
-        run = trainer(pictures, tmp_path / stage, stage=stage, epochs=1)
+        run = trainer(source, tmp_path / stage, stage=stage, epochs=1)
         run.run()
         after = run.model.state_dict()
         changed = {name.removeprefix('encoder.').split('.')[0] for name in after
@@ -90,24 +126,115 @@ def test_each_stage_changes_what_it_should(pictures, tmp_path):
             stage != 'retrieval')
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(pictures, tmp_path):
-    trainer(pictures, tmp_path / 'out', epochs=1).run()
-    assert (tmp_path / 'out' / CHECKPOINT).exists()
-    with pytest.raises(WeightsError, match='another recipe'):
-        trainer(pictures, tmp_path / 'out', epochs=1, margin=0.2).run()
+def test_chosen_blocks_and_the_heads_are_trained():
+    learner = Learner(untrained_model(SPEC), Recipe(trained_blocks=1))
+    names = {name.removeprefix('model.encoder.backbone.').rsplit('.', 1)[0].split('.attn')[0]
+             for name, one in learner.named_parameters() if one.requires_grad}
+    assert {name.split('.mlp')[0] for name in names} == {
+        'blocks.11', 'blocks.11.norm1', 'blocks.11.norm2', 'norm', 'head', 'head_dist'}
+    learner = Learner(untrained_model(SPEC), Recipe(trained_blocks=0))
+    names = {name.split('.')[-2] for name, one in learner.named_parameters() if one.requires_grad}
+    assert names == {'head', 'head_dist'}
 
 
-def test_the_rate_warms_up_and_ends_at_zero(pictures, tmp_path):
-    run = trainer(pictures, tmp_path / 'out', epochs=10, schedule='cosine', warmup_epochs=2.0)
-    rates = [run.learning_rate(step) for step in range(run.steps + 1)]
-    assert rates[:4] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3])
-    assert rates[12] == pytest.approx(0.5e-3)
-    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+@pytest.mark.parametrize('reaches', [False, True])
+def test_the_rerankers_gradient_reaches_the_trunk_only_where_wanted(source, reaches):
+    recipe = Recipe(stage='joint', retrieval_loss='triplet', margin=0.0, local_gradient=reaches)
+    learner = Learner(untrained_model(SPEC), recipe)
+    batch = source.batch([0, 1], [[0, 2], [1, 3]], [0])
+    features = learner.model.encoder(torch.randn(4, 3, *SIZE))
+    learner.pair_loss(features, group=batch.images.shape[1] - 1).backward()
+    trunk = learner.model.encoder.backbone.blocks[0].attn.qkv.weight.grad
+    assert (trunk is not None) == reaches
+    assert learner.model.encoder.local_head.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize('name', ['retrieval', 'rerank', 'joint', 'end_to_end'])
-def test_the_published_recipes_load(name):
-    assert load_recipe(name).stage in ('retrieval', 'rerank', 'joint')
+def test_parts_of_a_batch_add_up_to_the_whole(source, tmp_path):
+    runs = [trainer(source, tmp_path / str(size), stage='joint', epochs=1, micro_batch=size)
+            for size in (0, 2)]
+    losses = []
+    for run in runs:
+        run.run(lambda step, figures: losses.append(figures.get('loss')))
+    losses = [one for one in losses if one]
+    assert losses[: len(losses) // 2] == pytest.approx(losses[len(losses) // 2 :], abs=1e-3)
+
+
+def test_the_best_weights_are_those_of_the_best_recall(source, tmp_path):
+    figures = iter([0.5, 0.7, 0.6, 0.6])
+    run = trainer(source, tmp_path, recall=lambda model: {RETRIEVAL: next(figures)}, epochs=9,
+                  patience=2)
+    seen = {}
+    assert run.run(lambda step, one: seen.setdefault(step, {}).update(one)) == 0.7
+    assert run.progress.step == 6  # two epochs without a better one
+    assert 'step 2;' in read_header(tmp_path / BEST)['origin']['text']
+    assert {'loss', 'learning_rate', 'images_per_s', 'memory_mb/cpu', 'mining/queries',
+            'mining/hard_share', RETRIEVAL} <= set().union(*seen.values())
+
+
+def test_weights_that_training_makes_worse_are_kept_as_they_came(source, tmp_path):
+    figures = iter([0.5, 0.4, 0.4])
+    model = untrained_model(SPEC)
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    trainer(source, tmp_path, model, lambda _: {RETRIEVAL: next(figures)}).run()
+    kept = load_model(tmp_path / BEST).state_dict()
+    assert all(torch.allclose(kept[name], before[name], atol=1e-3) for name in before)
+    assert not read_header(tmp_path / BEST)['origin']['trained']
+
+
+def test_recall_after_reranking_follows_the_reranker(unlike_pairs, monkeypatch):
+    model = untrained_model(SPEC)
+    pixels = torch.from_numpy(np.stack([unlike_pairs.candidate(row, (0,))
+                                        for row in range(PLACES)]))
+    database = model.eval().encode(normalised(pixels, SPEC.input)).descriptor
+    right = iter(torch.eye(PLACES))
+
+    def score(query, candidates):
+        rows = (candidates.descriptor @ database.T).argmax(dim=1)
+        return torch.stack([torch.zeros(PLACES), next(right)[rows]], dim=1)
+
+    monkeypatch.setattr(model, 'score', score)
+    figures = recall_on(unlike_pairs, candidates=PLACES)(model)
+    assert figures[RERANK] == 1.0
+    assert figures[RETRIEVAL] < 0.5
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(source, tmp_path):
+    trainer(source, tmp_path, epochs=1).run()
+    assert (tmp_path / CHECKPOINT).exists()
+    with pytest.raises(WeightsError, match='written with another recipe; take another --out'):
+        trainer(source, tmp_path, epochs=1, margin=0.2).run()
+
+
+def test_the_rate_follows_the_released_schedule(source, tmp_path):
+    run = trainer(source, tmp_path, epochs=10, schedule='cosine', warmup_epochs=2)
+    rates = [run.learning_rate(step) for step in range(0, run.steps, run.steps_per_epoch)]
+    assert rates[:2] == pytest.approx([0.1e-3, 0.55e-3])
+    assert rates[2] == pytest.approx((1 + math.cos(math.pi * 0.2)) / 2 * 1e-3)
+    assert rates[5] == pytest.approx(0.5e-3)
+    assert run.learning_rate(1) == rates[0]  # the same all through an epoch
+
+
+# Stage, mining, epochs, batch, negatives, rate, decay, optimizer, schedule, local gradient: the
+# command lines of the released scripts.
+PUBLISHED = {
+    'retrieval': ('retrieval', 'partial', 100, 16, 2, 1e-5, 0.0, 'adam', 'constant', False),
+    'rerank': ('rerank', 'global', 50, 64, 1, 5e-4, 0.03, 'adamw', 'cosine', False),
+    'joint': ('joint', 'partial', 20, 48, 2, 1e-5, 0.03, 'adamw', 'cosine', False),
+    'end_to_end': ('joint', 'partial', 100, 64, 1, 1e-4, 0.03, 'adamw', 'cosine', True),
+}
+
+
+@pytest.mark.parametrize('name', recipe_names())
+def test_every_recipe_loads_and_the_published_ones_are_as_published(name):
+    one = load_recipe(name)
+    if name in PUBLISHED:
+        assert PUBLISHED[name] == (
+            one.stage, one.mining, one.epochs, one.batch, one.negatives, one.learning_rate,
+            one.weight_decay, one.optimizer, one.schedule, one.local_gradient)
+        assert (one.queries_per_epoch, one.queries_per_mining, one.sample) == (50000, 10000, 1000)
+        assert (one.margin, one.hardest, one.trained_blocks, one.augment) == (0.1, 100, -1, 'none')
+        assert one.warmup_epochs == (5 if one.schedule == 'cosine' else 0)
+    assert set(PUBLISHED) <= set(recipe_names())
 
 
 def test_wrong_recipes_are_named():
@@ -117,6 +244,35 @@ def test_wrong_recipes_are_named():
         load_recipe('joint', stage='other')
     with pytest.raises(ConfigError, match='bacth: no such setting'):
         load_recipe('joint', bacth=3)
+    with pytest.raises(ConfigError, match='negatives: 0 is only for retrieval with info_nce'):
+        load_recipe('joint', negatives=0)
+    with pytest.raises(ConfigError, match='batch: True is no int'):
+        load_recipe('joint', batch=True)
+    with pytest.raises(ConfigError, match='trained_blocks: -2 is not at least -1'):
+        load_recipe('joint', trained_blocks=-2)
+
+
+def test_stored_images_are_those_of_the_files(tmp_path):
+    paths = write_pictures(tmp_path, range(3))
+    rows = tuple(np.array([row]) for row in range(3))
+    places = PlaceSet(tuple(paths), tuple(paths), rows, rows)
+    stored, read = (labelled_source(places, tmp_path, (10, 15), limit_mb=limit).queries
+                    for limit in (1, 0))
+    assert isinstance(stored, StoredImages)
+    assert isinstance(read, PictureFiles)
+    assert all(np.array_equal(stored[row], read[row]) for row in range(3))
+    assert not np.array_equal(read[0], PictureFiles(tuple(paths), (10, 15), False)[0])
+
+
+def test_frames_of_a_clip_are_no_other_places(tmp_path):
+    paths = write_pictures(tmp_path, (1, 2, 20), 'hall_frame_')
+    source = unlabelled_source(paths, tmp_path, SIZE, augment='mild', limit_mb=1)
+    assert [rows.tolist() for rows in source.places.same_place] == [[0, 1], [0, 1], [2]]
+    batch = source.batch([0, 1], [[0, 2], [1, 2]], [0])
+    assert batch.ignored.tolist() == [[[True, False], [True, False]]] * 2
+    assert AUGMENTS['none'] is None
+    with pytest.raises(DatasetError, match='need augment: mild, night or strong'):
+        unlabelled_source(paths, tmp_path, SIZE, augment='none', limit_mb=1)
 
 
 def test_patches_are_matched_by_the_homography():
@@ -127,17 +283,3 @@ def test_patches_are_matched_by_the_homography():
     assert matches[2].sum() == 0  # it left the view
     shift[0, 2] = 8.0
     assert patch_matches(shift[None], (32, 48))[0, 3].tolist() == [0, 0, 0, 0.5, 0.5, 0]
-
-
-def test_places_by_utm_in_file_names(tmp_path):
-    for part, eastings in (('queries', (100, 500)), ('database', (105, 120, 300))):
-        folder = tmp_path / 'images' / 'train' / part
-        folder.mkdir(parents=True)
-        for easting in eastings:
-            (folder / f'@{easting}.0@7.0@.jpg').write_bytes(b'')
-    places = read_places(tmp_path)
-    assert [rows.tolist() for rows in places.positives] == [[0], []]
-    assert [rows.tolist() for rows in places.same_place] == [[0, 1], []]
-    assert len(places.with_positives_only().queries) == 1
-    with pytest.raises(DatasetError, match='neither a ground_truth.json'):
-        read_places(tmp_path / 'images')

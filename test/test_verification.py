@@ -4,8 +4,9 @@
 
 import numpy as np
 
+from r2former_ros.config import VerificationConfig
 from r2former_ros.records import LocalFeatures
-from r2former_ros.verification import homography_inliers, matched_patches
+from r2former_ros.verification import count_inliers, homography_inliers, matched_patches
 
 
 def grid(count=36, dims=64, seed=0):
@@ -48,3 +49,14 @@ def test_a_homography_keeps_what_it_explains_and_no_outlier():
 def test_too_few_matches_have_no_inliers():
     px = 640 * grid().xy[:3]
     assert not homography_inliers(px, px, 6.4).any()
+
+
+def test_a_perceptual_alias_has_the_same_patches_elsewhere():
+    query = grid()
+    moved = LocalFeatures(0.8 * query.xy + 0.05, query.attention, query.descriptors)
+    mixed = query.xy[np.random.default_rng(3).permutation(len(query))]
+    alias = LocalFeatures(mixed, query.attention, query.descriptors)
+    config = VerificationConfig()
+    assert count_inliers(query, moved, 640, config) == len(query)
+    assert len(matched_patches(query, alias)) == len(query)
+    assert count_inliers(query, alias, 640, config) < config.min_inliers

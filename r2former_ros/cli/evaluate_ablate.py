@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     _print_row('', 'retrieval', 'reranked', 'paper, MSLS val')
     with tempfile.TemporaryDirectory() as folder:
         encoder = with_all_patches(model, Path(arguments.cache or folder))
-        for variant in variants(model.spec.num_local, config.rerank.candidates):
+        for variant in variants(model.spec.num_local, config.rerank.effective.candidates):
             results[variant.name] = _measured(arguments, encoder, variant, config)
             published = '' if variant.published is None else f'{variant.published / 100:.3f}'
             recalls = (results[variant.name][stage]['recall@1']
@@ -71,7 +71,8 @@ def _measured(
     from ..evaluation.trial import run_trial
 
     if variant.candidates:
-        config = with_values(config, {'rerank.candidates': variant.candidates})
+        config = with_values(config, {'rerank.candidates': variant.candidates,
+                                      'rerank.profile': 'custom'})
     model = ablated(encoder, variant)
     with opened_trial(arguments, model, config) as trial:
         outcomes = run_trial(trial, model, config, make_methods=lambda _: (), shown=progress)

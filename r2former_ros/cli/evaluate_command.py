@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +70,10 @@ def run(arguments: argparse.Namespace) -> None:
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
     out = _made(arguments.out)
-    with opened_trial(arguments, model, config) as trial:
+    with stoppable(arguments.cache), opened_trial(arguments, model, config) as trial:
         outcomes, live = answers(arguments, trial, model, config)
+        for line in [line for queries in trial.queries for line in queries.left_out][:10]:
+            print(f'left out: {line}', file=sys.stderr)
         result = {**result_of(trial, outcomes, model, config, _command()), **live}
         print_result(result)
         if arguments.json:
@@ -99,13 +103,18 @@ def ask(
     names = parse_methods(arguments.methods)
 
     def prepare(place_map: PlaceMap) -> list[Method]:
-        return make_methods(names, place_map, model, config)
+        return make_methods(names, place_map, model)
 
+    return run_trial(trial, model, config, make_methods=prepare, shown=progress)
+
+
+@contextmanager
+def stoppable(cache: str | None) -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
     try:
-        return run_trial(trial, model, config, make_methods=prepare, shown=progress)
+        yield
     except KeyboardInterrupt:
-        remedy = ('the same command goes on from here' if arguments.cache
-                  else 'with --cache it could go on')
+        remedy = 'the same command goes on from here' if cache else 'with --cache it could go on'
         print(f'stopped: {remedy}', file=sys.stderr)
         raise
 
@@ -164,6 +173,8 @@ def print_result(result: dict[str, Any]) -> None:
     decision = ', '.join(f'{name} {number(value, 2)}'
                          for name, value in result['decision'].items() if value is not None)
     print(f'reranked score as decision: {decision}')
+    if 'live' in result:
+        print('live: retrieval is the order, by similarity, of the hypotheses that were published')
     for name in ('states', 'live'):
         if result.get(name):
             print(f'{name}: ' + ', '.join(f'{key} {n}' for key, n in result[name].items()))

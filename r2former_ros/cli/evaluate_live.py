@@ -52,7 +52,7 @@ def _replay(
         from ..ros.live import LiveNode, own_domain
     except ImportError:
         raise ConfigError('--live needs rclpy: source your ROS 2 installation') from None
-    count = config.rerank.candidates or config.retrieval.candidates
+    count = config.rerank.effective.candidates or config.retrieval.candidates
     path = str(Path(arguments.map).resolve())
     config = with_values(config, {'map.path': path, 'node.hypotheses': count})
     with own_domain(), LiveNode(config, topic) as live, progress_bar('replay', total) as bar:

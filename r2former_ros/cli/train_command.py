@@ -5,24 +5,43 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from ..errors import ConfigError, DatasetError
-from .common import add_common, config_from, progress_bar, say_what_runs
+from .common import add_common, config_from, parse_setting, progress_bar, say_what_runs
 
 if TYPE_CHECKING:
-    from ..model import ModelSpec
-    from ..training.engine import Report, Trainer
+    from collections.abc import Mapping
+
+    from ..config import Config
+    from ..training.engine import Report
     from ..training.recipe import Recipe
     from ..training.sources import Source
 
 EPILOG = """
 --dataset takes a ground_truth.json, the folder of a VG / datasets_vg set (UTM in file names), or
-the folder of MSLS. --images takes folders of pictures without labels: two views of each are drawn.
-bootstrap makes a tiny model from --images (JPEG) alone. Kill it at any time; the same command
-resumes from --out.
+the folder of MSLS. --bag takes bags whose poses are in one frame. --images takes folders of
+pictures without labels: two views of each are drawn. bootstrap makes a tiny model from --images
+(JPEG) alone. Kill it at any time; the same command resumes from --out. See docs/training.md.
 """
+EFFECTIVE = 'effective.yaml'
+
+
+@dataclass(frozen=True)
+class Job:
+    """What each process of a run gets."""
+
+    config: Config
+    recipe: Recipe
+    source: Source
+    validation: Source | None
+    out: Path
 
 
 def add_parser(commands: Any) -> None:
@@ -31,109 +50,218 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('stage', choices=('bootstrap', 'retrieval', 'rerank', 'joint'))
     images = parser.add_mutually_exclusive_group(required=True)
     images.add_argument('--dataset', metavar='PATH', help='labelled places')
+    images.add_argument('--bag', action='append', help='a drive; give it once for each bag')
     images.add_argument('--images', metavar='DIR', nargs='+', help='images without labels')
+    bags = parser.add_argument_group('bags')
+    bags.add_argument('--image-topic', metavar='T', help='needed if a bag has several')
+    bags.add_argument('--pose-topic', metavar='T',
+                      help='Odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix')
+    bags.add_argument('--trajectory', metavar='F', action='append',
+                      help='TUM, KITTI or CSV file with poses; once for each bag, in their order')
+    bags.add_argument('--hold-out', metavar='SHARE', type=float, default=0.0,
+                      help='validate on the places of this last share of the first bag, which '
+                           'are then not learned (default: 0, no validation)')
     parser.add_argument('--validation', metavar='PATH',
                         help='labelled places; the weights of best recall@1 there are kept')
     parser.add_argument('--recipe', metavar='NAME|FILE',
-                        help='retrieval, rerank, joint, end_to_end or a YAML file; '
-                             'default: as the stage')
+                        help='a recipe of the package or a YAML file; default: as the stage')
     parser.add_argument('--recipe-set', metavar='NAME=VALUE', action='append', default=[],
                         dest='changes', help='change one setting of the recipe')
     parser.add_argument('--out', metavar='DIR', required=True)
-    parser.add_argument('--processes', metavar='N', type=int, default=1,
-                        help='GPUs, or CPU processes')
+    parser.add_argument('--devices', metavar='N', type=int, default=1,
+                        help='GPUs, or CPU processes (default: 1)')
+    parser.add_argument('--cache-mb', metavar='N', type=float, default=8192.0,
+                        help='keep decoded images of --dataset or --images in --out up to this '
+                             'size (default: 8192)')
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train to the end of the recipe."""
-    import torch
-
-    from ..recognizer import load_configured
-
     config = config_from(arguments)
     try:
-        from ..training.engine import FINAL, Trainer
+        import lightning_fabric
     except ImportError as error:
         raise ConfigError(f'train needs lightning-fabric, see requirements/train.txt '
                           f'({error})') from error
     if arguments.stage == 'bootstrap':
         _bootstrap(arguments)
         return
-    recipe = _recipe(arguments)
+    job, accelerator = _prepare(arguments, config)
+    from torch.multiprocessing.spawn import ProcessRaisedException
+
+    from ..training.engine import FINAL
+
+    fabric = lightning_fabric.Fabric(
+        accelerator=accelerator, devices=arguments.devices,
+        precision=job.recipe.precision,  # type: ignore[arg-type]
+        strategy='ddp_spawn' if arguments.devices > 1 else 'auto',
+    )
+    try:
+        steps, best = fabric.launch(partial(_train, job=job))
+    except ProcessRaisedException as error:
+        mistake = _of_user(error)
+        if mistake is None:
+            raise
+        raise mistake from error
+    measured = f', best recall@1 {best:.3f}' if best >= 0 else ''
+    print(f'{steps} steps{measured}: {job.out / FINAL}')
+
+
+def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
+    """Read everything once, so that a mistake shows before processes start."""
+    from ..config import to_dict, with_values
+    from ..recognizer import load_configured
+    from ..training.engine import describe_inputs, read_checkpoint
+
+    recipe, out = _recipe(arguments), Path(arguments.out)
+    if arguments.devices < 1 or recipe.batch % arguments.devices:
+        raise ConfigError(f'--devices {arguments.devices}: does not divide the batch of '
+                          f'{recipe.batch} queries')
     model = load_configured(config)
     say_what_runs(model)
+    out.mkdir(parents=True, exist_ok=True)
+    source, validation = _sources(arguments, config, recipe, model.spec)
+    inputs = describe_inputs(model, source, recipe)
+    print(f'learn from {inputs["places"].rpartition(",")[0]}', file=sys.stderr)
+    read_checkpoint(out, inputs)
+    effective = {**inputs, 'config': to_dict(config)}
+    (out / EFFECTIVE).write_text(yaml.safe_dump(effective, sort_keys=False))
+    accelerator = 'cpu' if model.device.type == 'cpu' else 'cuda'
+    return Job(with_values(config, {'model.device': 'cpu'}), recipe, source, validation,
+               out), accelerator
+
+
+def _train(fabric: Any, job: Job) -> tuple[int, float]:
+    """Train in one of the processes; return the steps taken and the best recall."""
+    import torch
+
+    from ..recognizer import load_configured
+    from ..training.engine import Trainer
+    from ..training.validation import recall_on
+
+    torch.manual_seed(job.recipe.seed)
     recall = None
-    if arguments.validation:
-        from ..datasets import read_places
-        from ..training.validation import recall_on
-        recall = recall_on(read_places(arguments.validation, 'val'))
-    torch.manual_seed(recipe.seed)
-    trainer = Trainer(
-        model, _source(arguments, model.spec), recipe, Path(arguments.out), recall=recall,
-        devices=arguments.processes, accelerator='cpu' if model.device.type == 'cpu' else 'cuda',
-    )
-    best = _run_with_bar(trainer, Path(arguments.out))
-    measured = f', best recall@1 {best:.3f}' if best >= 0 else ''
-    print(f'{trainer.progress.step} steps{measured}: {Path(arguments.out) / FINAL}')
+    if job.validation:
+        reranked = 0 if job.recipe.stage == 'retrieval' else job.recipe.validated_candidates
+        recall = recall_on(job.validation, reranked)
+    trainer = Trainer(fabric, load_configured(job.config), job.source, job.recipe, job.out,
+                      recall=recall)
+    if not fabric.is_global_zero:
+        return 0, trainer.run()
+    with progress_bar(job.recipe.stage, trainer.steps) as bar:
+        bar.unit = ' steps'
+        scalars = _scalars(job.out)
+        best = trainer.run(_reporter(bar, scalars))
+        if scalars:
+            scalars.close()
+    return trainer.progress.step, best
 
 
 def _bootstrap(arguments: argparse.Namespace) -> None:
     from ..training.bootstrap import WEIGHTS, BootstrapConfig, bootstrap
+    from ..training.recipe import checked_values
 
     if not arguments.images:
         raise DatasetError('bootstrap: give --images')
-    config, out = BootstrapConfig(), Path(arguments.out)
-    with progress_bar('reranker', config.pairs.steps) as bar:
-        def report(step: int, loss: float) -> None:
-            bar.n = step
-            bar.set_postfix(loss=f'{loss:.3f}')
+    changes = dict(parse_setting(text) for text in arguments.changes)
+    config, out = BootstrapConfig(**checked_values(BootstrapConfig, changes)), Path(arguments.out)
+    with progress_bar('bootstrap') as bar:
+        def report(part: str, done: int, total: int) -> None:
+            bar.set_description(part)
+            bar.total, bar.n = total, done
+            bar.update(0)
 
         bootstrap([Path(folder) for folder in arguments.images], out, config, report)
-    print(f'{config.pairs.steps} steps: {out / WEIGHTS}')
+    print(f'{out / WEIGHTS}')
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
     from ..training.recipe import load_recipe
-    from .common import parse_setting
 
     changes = dict(parse_setting(text) for text in arguments.changes)
     changes.setdefault('stage', arguments.stage)
+    if arguments.images:
+        changes.setdefault('augment', 'strong')
     return load_recipe(arguments.recipe or arguments.stage, **changes)
 
 
-def _source(arguments: argparse.Namespace, spec: ModelSpec) -> Source:
+def _sources(
+    arguments: argparse.Namespace, config: Config, recipe: Recipe, spec: Any
+) -> tuple[Source, Source | None]:
+    """Return what to learn from and, where asked for, what to validate on."""
     from ..datasets import pictures_in, read_places
-    from ..training.sources import LabelledSource, ViewSource
+    from ..training.sources import labelled_source, unlabelled_source
 
-    if arguments.images:
+    out, size = Path(arguments.out), (spec.image_height, spec.image_width)
+    validation = None
+    if arguments.bag:
+        source, validation = _drive_sources(arguments, config, recipe, size)
+    elif arguments.images:
         paths = [path for folder in arguments.images for path in pictures_in(Path(folder))]
-        return ViewSource(paths, (spec.image_height, spec.image_width))
-    source = LabelledSource(read_places(arguments.dataset))
-    if not source.places.queries:
-        raise DatasetError(f'{arguments.dataset}: no query has a positive')
-    return source
+        source = unlabelled_source(paths, out, size, augment=recipe.augment,
+                                   antialias=recipe.antialias, limit_mb=arguments.cache_mb)
+    else:
+        source = labelled_source(read_places(arguments.dataset), out, size, augment=recipe.augment,
+                                 antialias=recipe.antialias, limit_mb=arguments.cache_mb)
+    if arguments.validation:
+        # As at run time: neither changed nor smoothed.
+        validation = labelled_source(read_places(arguments.validation, 'val'), out, size,
+                                     antialias=False, limit_mb=arguments.cache_mb)
+    return source, validation
 
 
-def _run_with_bar(trainer: Trainer, out: Path) -> float:
-    """Train under a progress bar, with loss and rate as TensorBoard scalars where installed."""
+def _drive_sources(
+    arguments: argparse.Namespace, config: Config, recipe: Recipe, size: tuple[int, int]
+) -> tuple[Source, Source | None]:
+    from ..training.drives import Drive, drive_sources, read_drives
+
+    files = arguments.trajectory or [None] * len(arguments.bag)
+    if len(files) != len(arguments.bag):
+        raise ConfigError(f'--trajectory: {len(files)} files for {len(arguments.bag)} bags; give '
+                          'one for each, in their order')
+    if not arguments.pose_topic and not arguments.trajectory:
+        raise ConfigError('--bag: give --pose-topic or --trajectory; places need poses')
+    if not 0 <= arguments.hold_out < 1:
+        raise ConfigError(f'--hold-out {arguments.hold_out}: expected a share from 0 to below 1')
+    drives = [Drive(bag, arguments.image_topic, arguments.pose_topic, file)
+              for bag, file in zip(arguments.bag, files, strict=True)]
+    bad: list[str] = []
+    frames = read_drives(drives, Path(arguments.out), size, config, antialias=recipe.antialias,
+                         on_bad=bad.append)
+    if bad:
+        print(f'left out {len(bad)} frames, the first: {bad[0]}', file=sys.stderr)
+    return drive_sources(frames, size, recipe, hold_out=arguments.hold_out)
+
+
+def _of_user(error: Exception) -> ConfigError | None:
+    """Find the user's mistake in what a process ended with: it is the last line."""
+    line = str(error).strip().splitlines()[-1]
+    kind, _, text = line.partition(': ')
+    return ConfigError(text) if kind.startswith('r2former_ros.errors.') else None
+
+
+def _scalars(out: Path) -> Any:
+    """Open the TensorBoard file of a run; None where tensorboard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        scalars = None
-    else:
-        scalars = SummaryWriter(str(out))  # type: ignore[no-untyped-call]
-    with progress_bar(trainer.recipe.stage, trainer.steps) as bar:
-        return trainer.run(_reporter(bar, scalars))
+        return None
+    return SummaryWriter(str(out))  # type: ignore[no-untyped-call]
 
 
 def _reporter(bar: Any, scalars: Any) -> Report:
-    def report(step: int, loss: float, rate: float) -> None:
+    """Show the loss beside the bar, and write all figures as scalars where they are wanted."""
+    shown: dict[str, str] = {}
+
+    def report(step: int, figures: Mapping[str, float]) -> None:
+        shown.update({name: f'{figures[name]:.3f}' for name in figures
+                      if name == 'loss' or name.startswith('recall')})
         bar.n = step
-        bar.set_postfix(loss=f'{loss:.3f}')
-        if scalars:
-            scalars.add_scalar('loss', loss, step)
-            scalars.add_scalar('learning_rate', rate, step)
+        bar.set_postfix(shown)
+        for name, value in figures.items():
+            if scalars:
+                scalars.add_scalar(name, value, step)
 
     return report

@@ -18,6 +18,7 @@ import torch
 
 from ..model import ImageFeatures, R2Former
 from ..model.reranker import CANDIDATE_XY, Reranker, encode_xy
+from ..model.transformer import Attend
 from .cache import cached
 
 ALL_PATCHES = 1_000_000
@@ -44,7 +45,9 @@ class Variant:
 class WithoutBlock1(Reranker):
     """The five partners are averaged."""
 
-    def summarise_partners(self, pairs: torch.Tensor) -> torch.Tensor:
+    def summarise_partners(
+        self, pairs: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Replace Block-1 by the mean of its input."""
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         summaries: torch.Tensor = self.pair_projection(self.norm(tokens.mean(dim=2)))
@@ -54,7 +57,9 @@ class WithoutBlock1(Reranker):
 class WithoutBlock2(Reranker):
     """All patches are averaged."""
 
-    def judge(self, summaries: torch.Tensor, query_xy: torch.Tensor) -> torch.Tensor:
+    def judge(
+        self, summaries: torch.Tensor, query_xy: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Replace Block-2 by the mean of its input."""
         tokens = summaries + encode_xy(query_xy)
         logits: torch.Tensor = self.head(self.norm(tokens.mean(dim=1)))
@@ -64,26 +69,23 @@ class WithoutBlock2(Reranker):
 class TopPair(Reranker):
     """Each patch has its best partner only."""
 
-    def summarise_partners(self, pairs: torch.Tensor) -> torch.Tensor:
+    def summarise_partners(
+        self, pairs: torch.Tensor, attend: Attend | None = None
+    ) -> torch.Tensor:
         """Show Block-1 the first partner alone."""
-        return super().summarise_partners(pairs[:, :, :1])
+        return super().summarise_partners(pairs[:, :, :1], attend)
 
 
 def without_xy(features: ImageFeatures, count: int) -> ImageFeatures:
     """Put all patches to the middle of the square that coordinates are counted in."""
-    kept = strongest(features, count)
+    kept = features.strongest(count)
     return replace(kept, xy=torch.full_like(kept.xy, 0.5))
 
 
 def without_attention(features: ImageFeatures, count: int) -> ImageFeatures:
     """Give all patches an attention of one half; they are still selected by it."""
-    kept = strongest(features, count)
+    kept = features.strongest(count)
     return replace(kept, attention=torch.full_like(kept.attention, 0.5))
-
-
-def strongest(features: ImageFeatures, count: int) -> ImageFeatures:
-    """Keep the patches of largest attention, which come first."""
-    return _rows(features, torch.arange(min(count, features.xy.shape[1])))
 
 
 def random_choice(features: ImageFeatures, count: int) -> ImageFeatures:
@@ -93,7 +95,9 @@ def random_choice(features: ImageFeatures, count: int) -> ImageFeatures:
     order = (features.xy[..., 1] * 10_000 + features.xy[..., 0]).argsort(dim=1)
     drawn = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
     rows = order[:, drawn.to(order.device)].sort(dim=1).values  # attention falls again
-    return _rows(features, rows)
+    images = torch.arange(len(features), device=rows.device)[:, None]
+    return replace(features, **{name: getattr(features, name)[images, rows]
+                                for name in ('xy', 'attention', 'descriptors')})
 
 
 def variants(num_local: int, candidates: int) -> list[Variant]:
@@ -136,6 +140,7 @@ class AblatedModel:
         self._reranker.reranker.load_state_dict(model.reranker.state_dict())
         self._reranker.to(model.device).eval()
         self._reranker.precision = model.precision
+        self._reranker.backend = 'numba' if model.backend == 'numba' else 'torch'
         self.fingerprint = f'{model.fingerprint}, {variant.name}'
 
     def __getattr__(self, name: str) -> Any:
@@ -143,7 +148,7 @@ class AblatedModel:
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """Encode, then select and change features."""
-        change = self._variant.change or strongest
+        change = self._variant.change or ImageFeatures.strongest
         return change(self._model.encode(images), self._count)
 
     def score(
@@ -166,10 +171,3 @@ def with_all_patches(model: R2Former, folder: Path) -> R2Former:
     """
     model.encoder.spec = replace(model.encoder.spec, num_local=ALL_PATCHES)
     return cached(model, folder / 'all_patches')
-
-
-def _rows(features: ImageFeatures, rows: torch.Tensor) -> ImageFeatures:
-    """Select local features: rows (N,) of all images, or (B, N) of each."""
-    images = torch.arange(len(features))[:, None]
-    return replace(features, **{name: getattr(features, name)[images, rows.to(features.xy.device)]
-                                for name in ('xy', 'attention', 'descriptors')})

@@ -26,14 +26,16 @@ class CachedModel:
     """
     A model that looks its answers up by the content of the input, and keeps new ones.
 
-    One folder holds any number of models, told apart by fingerprint, precision and device. A file
-    is written under another name first: one that is there is whole.
+    One folder holds any number of models, told apart by fingerprint and by what computes. A file
+    is written under another name first: one that is there is whole. The content is that of
+    tensors, whose last bits depend on the number of threads: another one finds nothing.
     """
 
     def __init__(self, model: R2Former, folder: Path) -> None:
         self._model = model
-        name = f'{model.fingerprint}-{str(model.precision).removeprefix("torch.")}'
-        self._folder = folder / f'{name}-{model.device.type}'
+        arithmetic = str(model.precision).removeprefix('torch.')
+        parts = model.fingerprint, model.backend, arithmetic, model.device.type
+        self._folder = folder / '-'.join(parts)
         self.stored_ms: dict[str, float] = {}
         """What the answers that were looked up since the last clearing once took."""
 

@@ -123,8 +123,8 @@ def _vocabulary(place_map: PlaceMap) -> Vector:
     pictures = _pictures(place_map, max(1, len(place_map) // VOCABULARY_IMAGES))
     features = np.concatenate([_root_sift(image) for image in pictures])
     if len(features) < WORDS:
-        raise MapError(f'{place_map.path}: its pictures have {len(features)} SIFT features, too '
-                       f'few for {WORDS} words; leave vlad out of --methods')
+        raise MapError(f'{place_map.location}: its pictures have {len(features)} SIFT features, '
+                       f'too few for {WORDS} words; leave vlad out of --methods')
     cv2.setRNGSeed(0)
     criteria = (cv2.TERM_CRITERIA_MAX_ITER | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
     labels = np.zeros((len(features), 1), np.int32)
@@ -146,8 +146,8 @@ def _pictures(place_map: PlaceMap, every: int = 1) -> Iterator[Image]:
     for place in list(place_map.places().values())[::every]:
         image = place_picture(place_map, place)
         if image is None:
-            raise MapError(f'{place_map.path}: place {place.place_id} has no picture; hog, sad '
-                           'and vlad need a map with thumbnails (map.thumbnail_width)')
+            raise MapError(f'{place_map.location}: place {place.place_id} has no picture; hog, '
+                           'sad and vlad need a map with thumbnails (map.thumbnail_width)')
         yield image
 
 

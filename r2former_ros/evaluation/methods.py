@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..config import Config
 from ..errors import ConfigError
 from ..model import R2Former
 from ..place_map import PlaceMap
@@ -38,13 +37,13 @@ def parse_methods(text: str) -> list[str]:
 
 
 def make_methods(
-    names: Sequence[str], place_map: PlaceMap, model: R2Former, config: Config
+    names: Sequence[str], place_map: PlaceMap, model: R2Former
 ) -> list[Method]:
     """Prepare the methods beside retrieval and reranking on a map."""
     made: list[Method] = []
     for name in names:
         if name == RansacRanking.name:
-            made.append(RansacRanking(place_map, model.spec.input, config))
+            made.append(RansacRanking(place_map, model.spec.input))
         elif name in IMAGE_METHODS:
             made.append(IMAGE_METHODS[name](place_map))
     return made

@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 
 from ..bags import Bag
 from ..datasets import PlaceSet, pictures_in, read_ground_truth
-from ..errors import DatasetError
+from ..errors import DatasetError, ImageError
 from ..frame_sources import frames_of_bag
 from ..images import read_image
 from ..mapping import PosedFrame
@@ -22,7 +22,13 @@ from .outcomes import Query
 
 
 class Queries(Interface):
-    """Query images that can be read more than once."""
+    """
+    Query images that can be read more than once.
+
+    ``left_out`` has as keys the reasons why images could not be used.
+    """
+
+    left_out: dict[str, None]
 
     def __len__(self) -> int:
         """Return how many there are, bad ones included."""
@@ -37,6 +43,7 @@ class PictureQueries:
     def __init__(
         self, paths: Sequence[Path], positives: Sequence[frozenset[int]], negative: bool = False
     ) -> None:
+        self.left_out: dict[str, None] = {}
         self._queries = [
             Query(str(path), stamp_ns=number, positives=right, negative=negative)
             for number, (path, right) in enumerate(zip(paths, positives, strict=True))
@@ -46,10 +53,16 @@ class PictureQueries:
         return len(self._queries)
 
     def read(self, names: Collection[str] | None = None) -> Iterator[tuple[Query, Frame]]:
-        """Read the files; the stamp of a frame is its number."""
+        """Read the files; the stamp of a frame is its number. Damaged ones are left out."""
         for query in self._queries:
-            if names is None or query.name in names:
-                yield query, Frame(query.stamp_ns, read_image(query.name))
+            if names is not None and query.name not in names:
+                continue
+            try:
+                image = read_image(query.name)
+            except ImageError as error:
+                self.left_out[str(error)] = None
+                continue
+            yield query, Frame(query.stamp_ns, image)
 
 
 class BagQueries:

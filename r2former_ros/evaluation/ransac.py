@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from ..config import Config
 from ..images import InputSpec
 from ..place_map import PlaceMap
 from ..records import LocalFeatures
@@ -24,23 +23,25 @@ class RansacRanking:
 
     name = 'ransac'
 
-    def __init__(self, place_map: PlaceMap, spec: InputSpec, config: Config) -> None:
+    def __init__(self, place_map: PlaceMap, spec: InputSpec) -> None:
         self._place_map = place_map
         self._scale_px = max(spec.height, spec.width)
-        self._count = config.rerank.candidates or config.retrieval.candidates
 
     def rank(self, sight: Sight) -> Ranking:
-        """Count inliers for as many candidates as are reranked; the others keep their order."""
-        ids = [one.place_id for one in sight.recognition.candidates]
+        """Count inliers for the candidates that were reranked; the others keep their order."""
+        reranked = {one.place.place_id for one in sight.recognition.hypotheses}
+        retrieved = [one.place_id for one in sight.recognition.candidates]
+        ids = [one for one in retrieved if one in reranked]
         if not ids:
             return Ranking(())
         query = sight.features.local_features_of(0)
-        _, stored = self._place_map.features(ids[: self._count])
+        _, stored = self._place_map.features(ids)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = list(pool.map(lambda place: self._inliers(query, place), stored))
         order = sorted(range(len(counts)), key=lambda row: -counts[row])
         ranked = [ids[row] for row in order]
-        return Ranking((*ranked, *ids[self._count:]), float(counts[order[0]]))
+        rest = [one for one in retrieved if one not in reranked]
+        return Ranking((*ranked, *rest), float(counts[order[0]]))
 
     def _inliers(self, query: LocalFeatures, place: LocalFeatures) -> int:
         pairs = matched_patches(query, place)

@@ -46,15 +46,8 @@ class Method(Interface):
         """Rank places for a query; it may only name the first ``query.visible`` ones."""
 
 
-class ObservedRecognizer(Recognizer):
-    """The recognizer of the node, with its last features in view and an index that can grow."""
-
-    features: ImageFeatures
-
-    def encode(self, frame: Frame) -> ImageFeatures:
-        """Keep what was computed."""
-        self.features = super().encode(frame)
-        return self.features
+class GrowingRecognizer(Recognizer):
+    """The recognizer of the node, with an index that can grow."""
 
     def forget_index(self) -> None:
         """Begin with an index without places; ``show`` adds them."""
@@ -73,7 +66,7 @@ class Runner:
     def __init__(
         self, model: R2Former, place_map: PlaceMap, config: Config, methods: Sequence[Method] = ()
     ) -> None:
-        self.recognizer = ObservedRecognizer(model, place_map, config)
+        self.recognizer = GrowingRecognizer(model, place_map, config)
         self.methods = methods
         self._grows = False
 
@@ -81,8 +74,8 @@ class Runner:
         """Recognise a frame and rank by every other method."""
         if query.visible is not None:
             self._show(query.visible)
-        recognition = self._recognize(frame)
-        sight = Sight(query, frame, self.recognizer.features, recognition)
+        recognition, features = self._recognize(frame)
+        sight = Sight(query, frame, features, recognition)
         rankings = {RETRIEVAL: retrieved(recognition), RERANK: reranked(recognition)}
         latency_ms = dict(recognition.latency_ms)
         for method in self.methods:
@@ -91,15 +84,15 @@ class Runner:
             latency_ms[method.name] = (time.perf_counter() - start) * 1e3
         return Outcome(query, rankings, recognition.state.value, latency_ms)
 
-    def _recognize(self, frame: Frame) -> Recognition:
+    def _recognize(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
         """Recognise; stages that were looked up count with the time that they once took."""
         model = self.recognizer.model
         if not isinstance(model, CachedModel):
-            return self.recognizer.recognize(frame)
+            return self.recognizer.recognize_and_encode(frame)
         model.stored_ms.clear()
-        recognition = self.recognizer.recognize(frame)
+        recognition, features = self.recognizer.recognize_and_encode(frame)
         recognition.latency_ms.update(model.stored_ms)
-        return recognition
+        return recognition, features
 
     def _show(self, count: int) -> None:
         if not self._grows:

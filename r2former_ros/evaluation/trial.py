@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,15 @@ from typing import Any
 from ..bags import Bag
 from ..config import Config
 from ..datasets import PlaceSet
-from ..errors import BagError, DatasetError, MapError
+from ..errors import BagError, DatasetError, ImageError, MapError
 from ..frame_sources import frames_of_bag
 from ..mapping import PosedFrame, build_map
 from ..model import R2Former
 from ..place_map import PlaceMap
-from ..records import Place
+from ..records import Frame, Place
 from ..trajectories import Trajectory
 from .measures import Protocol
-from .outcomes import Outcome
+from .outcomes import Outcome, Query
 from .queries import (
     BagQueries,
     Queries,
@@ -65,7 +65,7 @@ class Trial:
         """The number of query images, bad ones included."""
         return sum(map(len, self.queries))
 
-    def places(self) -> dict[int, Place]:
+    def places(self) -> Mapping[int, Place]:
         """Read the places of the map."""
         with PlaceMap.open(self.map_path) as place_map:
             return place_map.places()
@@ -144,16 +144,27 @@ def run_trial(
 
     :raises DatasetError: if no query could be used.
     """
-    outcomes = []
+    outcomes: list[Outcome] = []
     with PlaceMap.open(trial.map_path) as place_map:
         runner = Runner(model, place_map, config, make_methods(place_map))
         for queries in trial.queries:
             runner.recognizer.filter.reset()
             with shown(read_ahead(queries.read()), 'queries', len(queries)) as items:
-                outcomes += [runner.answer(query, frame) for query, frame in items]
+                outcomes += _answers(runner, queries, items)
     if not outcomes:
         raise DatasetError(f'{trial.title}: no query has an image and a pose')
     return outcomes
+
+
+def _answers(
+    runner: Runner, queries: Queries, items: Iterable[tuple[Query, Frame]]
+) -> Iterator[Outcome]:
+    """Answer one by one; an image that the network cannot use is left out."""
+    for query, frame in items:
+        try:
+            yield runner.answer(query, frame)
+        except ImageError as error:
+            queries.left_out[f'{query.name}: {error}'] = None
 
 
 def _posed_frames(images: BagImages) -> Iterator[PosedFrame]:

@@ -15,16 +15,26 @@ from dataclasses import dataclass
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose as PoseMessage
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 
 from ..encodings import decode_compressed, decode_image
 from ..geometry import pose_from_quaternion, quaternion_xyzw
-from ..records import Frame, Hypothesis, Place, Pose, StampedPose
+from ..records import (
+    NOT_VERIFIED,
+    Camera,
+    Frame,
+    Hypothesis,
+    LoopClosure,
+    Place,
+    Pose,
+    StampedPose,
+    View,
+)
 
 HYPOTHESIS = np.dtype([
     ('x', '<f4'), ('y', '<f4'), ('z', '<f4'),
@@ -33,6 +43,11 @@ HYPOTHESIS = np.dtype([
     ('stamp_sec', '<i4'), ('stamp_nanosec', '<u4'),
 ])
 """Position and orientation are NaN for a place whose pose is unknown; inliers -1: not verified."""
+
+LOOP = np.dtype(HYPOTHESIS.descr + [
+    (f'view_{name}', '<f4') for name in ('qx', 'qy', 'qz', 'qw', 'dx', 'dy', 'dz')
+])
+"""A hypothesis, then the rotation of place_T_query and the unit vector to the query; or NaN."""
 
 POINT_FIELD_TYPES = {
     'f4': PointField.FLOAT32, 'i4': PointField.INT32, 'u4': PointField.UINT32,
@@ -80,17 +95,7 @@ def hypotheses_message(
 ) -> PointCloud2:
     """Lay hypotheses out as points; the stamp is the query image's, the frame the map's."""
     points = np.array([_point(one) for one in hypotheses], HYPOTHESIS)
-    return PointCloud2(
-        header=header_from(stamp_ns, frame_id),
-        height=1,
-        width=len(points),
-        fields=_point_fields(),
-        is_bigendian=False,
-        point_step=HYPOTHESIS.itemsize,
-        row_step=HYPOTHESIS.itemsize * len(points),
-        data=points.tobytes(),
-        is_dense=not any(one.place.map_T_camera is None for one in hypotheses),
-    )
+    return _cloud(points, header_from(stamp_ns, frame_id))
 
 
 def hypotheses_from(message: PointCloud2) -> Hypotheses:
@@ -101,6 +106,24 @@ def hypotheses_from(message: PointCloud2) -> Hypotheses:
         message.header.frame_id,
         tuple(_hypothesis(point) for point in points),
     )
+
+
+def loop_message(loop: LoopClosure, frame_id: str) -> PointCloud2:
+    """Lay a loop closure out as a hypothesis with more fields; the stamp is the query image's."""
+    view = [np.nan] * 7
+    if loop.view is not None:
+        turned = np.eye(4)
+        turned[:3, :3] = loop.view.rotation
+        view = [*quaternion_xyzw(turned), *loop.view.direction]
+    points = np.array([(*_point(loop.hypothesis), *view)], LOOP)
+    return _cloud(points, header_from(loop.stamp_ns, frame_id))
+
+
+def loops_from(message: PointCloud2) -> list[LoopClosure]:
+    """Read what ``loop_message`` wrote; whether in a saved map, its frame id tells."""
+    stamp_ns = stamp_ns_from(message.header.stamp)
+    points = np.frombuffer(bytes(message.data), LOOP)
+    return [LoopClosure(stamp_ns, _hypothesis(point), view=_view(point)) for point in points]
 
 
 def pose_message(
@@ -145,6 +168,48 @@ def stamped_pose_from(message: Odometry) -> StampedPose:
     return StampedPose(stamp_ns_from(message.header.stamp), pose)
 
 
+def camera_from(message: CameraInfo) -> Camera | None:
+    """Read intrinsics; None where the message says that there are none (K is zero)."""
+    if message.k[0] == 0.0 or message.width == 0 or message.height == 0:
+        return None
+    return Camera(
+        np.reshape(message.k, (3, 3)).astype(np.float64), message.width, message.height,
+        np.array(message.d or [0.0] * 4, np.float64), message.distortion_model,
+    )
+
+
+def path_message(poses: Sequence[StampedPose], stamp_ns: int, frame_id: str) -> Path:
+    """Return a trajectory as a path."""
+    return Path(header=header_from(stamp_ns, frame_id), poses=[
+        PoseStamped(header=header_from(one.stamp_ns, frame_id), pose=pose_from(one.map_T_camera))
+        for one in poses
+    ])
+
+
+def _cloud(points: np.ndarray, header: Header) -> PointCloud2:
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=_point_fields(points.dtype),
+        is_bigendian=False,
+        point_step=points.dtype.itemsize,
+        row_step=points.nbytes,
+        data=points.tobytes(),
+        is_dense=not np.isnan(points['x']).any(),
+    )
+
+
+def _view(point: np.void) -> View | None:
+    """Read a view; its own inliers are not in the message."""
+    xyzw = [float(point[f'view_{name}']) for name in ('qx', 'qy', 'qz', 'qw')]
+    if np.isnan(xyzw).any():
+        return None
+    direction = np.array([point[f'view_{name}'] for name in ('dx', 'dy', 'dz')], np.float64)
+    rotation = pose_from_quaternion([0, 0, 0], xyzw)[:3, :3]
+    return View(rotation, direction, NOT_VERIFIED)
+
+
 def _hypothesis(point: np.void) -> Hypothesis:
     xyz = np.array([point[name] for name in 'xyz'], np.float64)
     xyzw = np.array([point[name] for name in ('qx', 'qy', 'qz', 'qw')], np.float64)
@@ -156,10 +221,10 @@ def _hypothesis(point: np.void) -> Hypothesis:
     )
 
 
-def _point_fields() -> list[PointField]:
+def _point_fields(layout: np.dtype) -> list[PointField]:
     return [
         PointField(
             name=name, offset=field[1], datatype=POINT_FIELD_TYPES[field[0].str[1:]], count=1
         )
-        for name, field in (HYPOTHESIS.fields or {}).items()
+        for name, field in (layout.fields or {}).items()
     ]

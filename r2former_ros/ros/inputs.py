@@ -94,6 +94,10 @@ class OdometryInput:
         """Return ``odom_T_camera`` (4, 4) at a stamp, None where odometry says nothing of it."""
         return self._poses.at(stamp_ns)
 
+    def may_come(self, stamp_ns: int) -> bool:
+        """Say whether odometry is still on its way to a stamp."""
+        return self._poses.may_come(stamp_ns)
+
     def close(self) -> None:
         """Listen no more."""
         self._node.destroy_subscription(self._subscription)

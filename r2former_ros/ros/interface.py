@@ -16,7 +16,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -70,6 +70,16 @@ DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, TEN, '`node.diagnostics_per
 PUBLISHED = (HYPOTHESES, POSE, STATE, DIAGNOSTICS)
 
 SERVICES: tuple[Service, ...] = ()
+
+# These are there only with loop_closure.enabled.
+CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',
+                    'Intrinsics, optional: they give loop closures a rotation')
+LOOP_CLOSURES = Topic(
+    '~/loop_closures', PointCloud2, TEN, 'each loop closure',
+    'A keyframe that was taken near a place. The frame is that of the odometry for a place of '
+    'this drive, and that of the map for one of a saved map')
+SAVE_MAP = Service('~/save_map', 'Copy the map of this drive')
+LOOP_CLOSURE = (CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP)
 
 
 def create_publisher(node: LifecycleNode, topic: Topic) -> Any:

@@ -26,12 +26,13 @@ from rclpy.timer import Timer
 from ..config import Config
 from ..errors import ConfigError, ImageError, R2FormerError
 from ..newest import NewestWorker
-from ..recognizer import Recognizer
+from ..recognizer import Recognizer, load_configured
 from ..records import State
 from .conversions import frame_from, header_from, stamp_ns_from
 from .diagnostics import Statistics, status_of
 from .inputs import STEADY, ImageInput, ImageLike, OdometryInput
 from .interface import DIAGNOSTICS
+from .loop_reporter import LoopReporter
 from .outputs import Consumer, Outputs, Seen
 from .parameters import declare_parameters, read_config, refuse_changes
 
@@ -70,6 +71,7 @@ class Localizer(LifecycleNode):
         self.worker: NewestWorker[ImageLike] | None = None
         self.images: ImageInput | None = None
         self.odometry: OdometryInput | None = None
+        self.loops: LoopReporter | None = None
         self.consumers: list[Consumer] = []
         self.statistics = Statistics(started_s=time.monotonic())
         self.outputs = Outputs(self)
@@ -82,15 +84,17 @@ class Localizer(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load weights and map."""
         self.config = read_config(self)
-        if not self.config.map.path:
-            raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
-        self.recognizer = Recognizer.open(
-            self.config.map.path, self.config, notify=self.get_logger().info
-        )
+        try:
+            self.recognizer = self._open()
+        except BaseException:
+            self._release()
+            raise
         self.recognizer.warm_up()
         self._describe(self.recognizer)
         self.outputs.config = self.config
         self.consumers = [self.outputs.publish]
+        if self.loops is not None:
+            self.consumers.append(self.loops.take)
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -124,6 +128,26 @@ class Localizer(LifecycleNode):
         self._stop()
         self._release()
         return TransitionCallbackReturn.SUCCESS
+
+    def _open(self) -> Recognizer:
+        """Load the weights, open the saved map, and begin one for this drive."""
+        path, notify = self.config.map.path, self.get_logger().info
+        if not self.config.loop_closure.enabled:
+            if not path:
+                raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
+            return Recognizer.open(path, self.config, notify=notify)
+        model = load_configured(self.config)
+        self.loops = LoopReporter(self, model, self.config)
+        self.get_logger().info(f'this drive grows {self.loops.place_map.location}')
+        if path:
+            return Recognizer.open(path, self.config, model, notify)
+        # The new map stands in, as it is now: empty, so nothing is recognised on it.
+        return Recognizer(model, self.loops.place_map, self.config)
+
+    def _stands_in(self) -> bool:
+        """Say whether there is no saved map, and that of the drive is used in its place."""
+        return (self.recognizer is not None and self.loops is not None
+                and self.recognizer.place_map is self.loops.place_map)
 
     def _on_image(self, message: ImageLike) -> None:
         self.statistics.last_image_s = time.monotonic()
@@ -164,7 +188,7 @@ class Localizer(LifecycleNode):
     def _describe(self, recognizer: Recognizer) -> None:
         model = recognizer.model
         self.get_logger().info(
-            f'map {self.config.map.path} with {len(recognizer.index)} places; '
+            f'map {self.config.map.path or "none"} with {len(recognizer.index)} places; '
             f'{model.origin.text}, {model.spec.preset}, on {model.device}'
         )
         if not model.origin.trained:
@@ -198,6 +222,7 @@ class Localizer(LifecycleNode):
         return {
             'map': self.config.map.path,
             'places': str(len(recognizer.index)),
+            **(self.loops.facts() if self.loops else {}),
             'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
             'device': str(model.device),
         }
@@ -221,9 +246,12 @@ class Localizer(LifecycleNode):
 
     def _release(self) -> None:
         self.consumers = []
-        if self.recognizer is not None:
+        if self.recognizer is not None and not self._stands_in():
             self.recognizer.place_map.close()
-            self.recognizer = None
+        self.recognizer = None
+        if self.loops is not None:
+            self.loops.close()
+            self.loops = None
 
 
 def main(args: list[str] | None = None) -> int:

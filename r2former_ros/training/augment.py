@@ -41,6 +41,21 @@ class AugmentConfig:
     noise: float = 0.2
 
 
+AUGMENTS: dict[str, AugmentConfig | None] = {
+    'none': None,
+    'mild': AugmentConfig(
+        zoom=0.1, shift=0.05, tilt=0.03, turn_deg=2.0, light=0.3, night=0.05, grey=0.1, blur=0.1,
+        coarse=0.15, occlusion=0.1, noise=0.1,
+    ),
+    'night': AugmentConfig(
+        zoom=0.15, shift=0.05, tilt=0.04, turn_deg=3.0, night=0.5, grey=0.2, coarse=0.2,
+        occlusion=0.2,
+    ),
+    'strong': AugmentConfig(),
+}
+"""Strengths by name."""
+
+
 @dataclass(frozen=True)
 class View:
     """A changed image, uint8 (H, W, 3), and ``view_T_source`` (3, 3), pixels to pixels."""

@@ -4,16 +4,16 @@
 How the bundled weights come about: from images without labels, on a CPU.
 
 The encoder is set, not trained: regions and whitening (``start``), then the local head by
-discriminants of matched patches. The reranker is set and calibrated; ``pairs.steps`` above zero
-trains it by gradient on cached features. Finished parts are kept in the output folder and not made
-again.
+discriminants of matched patches. The reranker is set and calibrated; ``reranker_steps`` above
+zero trains it by gradient on cached features, which made recall lower where it was tried
+(docs/training_log.md). Finished parts are kept in the output folder and not made again.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..images import IMAGENET_MEAN, IMAGENET_STD
+from ..errors import ConfigError, DatasetError
 from ..model import PRESETS, R2Former, save_weights
 from ..model.checkpoint import untrained_model
 from ..model.encoder import VitEncoder
 from ..model.r2former import Origin
 from ..model.reranker import Reranker
 from .augment import AugmentConfig
+from .image_store import digest_of
+from .learner import normalised
 from .pairs import (
     STRONG,
     PairRecipe,
@@ -42,25 +44,36 @@ from .views import ImagePool, PairLoader, load_pool, patch_matches
 
 CACHE_SIZE_PX = (240, 320)
 SAVE_EVERY_STEPS = 200
+PAIRS_AT_ONCE = 32
+LEAST_START_IMAGES = 257
+"""One more than a descriptor has values: they are fitted as principal components of images."""
 CALIBRATION_BATCHES = 25
 MILD = AugmentConfig(
     zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
     coarse=0.15, occlusion=0.1, noise=0.1,
 )
-ENCODER, RERANKER, WEIGHTS = 'encoder.pt', 'reranker.pt', 'r2former-tiny.safetensors'
+WEIGHTS = 'r2former-tiny.safetensors'
+PARTS = 4
 
-Report = Callable[[int, float], None]
+Report = Callable[[str, int, int], None]
+"""Gets the part that is made, and how much of how much is done."""
 
 
 @dataclass(frozen=True)
 class BootstrapConfig:
-    """How many images each part looks at."""
+    """How many images each part looks at; the defaults are those of the bundled weights."""
 
     start_images: int = 1500
     matched_pairs: int = 960
     pair_images: int = 4500
+    reranker_steps: int = 0
     seed: int = 0
-    pairs: PairRecipe = field(default_factory=PairRecipe)
+
+    def __post_init__(self) -> None:
+        for name, least in (('start_images', LEAST_START_IMAGES), ('matched_pairs', PAIRS_AT_ONCE),
+                            ('pair_images', 2), ('reranker_steps', 0), ('seed', 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f'{name}: {getattr(self, name)} is not at least {least}')
 
 
 def bootstrap(
@@ -69,32 +82,41 @@ def bootstrap(
     """
     Make a ``tiny`` model from folders of JPEG images; resumes where an earlier call ended.
 
-    :param report: called with step and loss of the reranker.
+    :param report: called while the parts are made.
+    :raises DatasetError: if there are too few pictures.
     """
+    tell = report or (lambda part, done, total: None)
     out.mkdir(parents=True, exist_ok=True)
-    pool = load_pool(folders, out / 'pool.npy', CACHE_SIZE_PX)
+    tell('read images', 0, PARTS)
+    pool = load_pool(folders, out, CACHE_SIZE_PX)
+    if len(pool.clip) < LEAST_START_IMAGES:
+        raise DatasetError(f'{len(pool.clip)} pictures: at least {LEAST_START_IMAGES} are needed')
+    kept = digest_of(asdict(config), pool.images.shape)
     torch.manual_seed(config.seed)
     model = untrained_model(PRESETS['tiny']).eval()
     encoder = model.encoder
     assert isinstance(encoder, VitEncoder)  # what the preset says
-    if (out / ENCODER).exists():
-        encoder.load_state_dict(torch.load(out / ENCODER, weights_only=True))
+    tell('set encoder', 1, PARTS)
+    path = out / f'encoder-{kept}.pt'
+    if path.exists():
+        encoder.load_state_dict(torch.load(path, weights_only=True))
     else:
         _set_encoder(encoder, pool, config)
-        _write(encoder.state_dict(), out / ENCODER)
+        _write(encoder.state_dict(), path)
+    tell('encode views', 2, PARTS)
     rows = _whole_clips(pool, config.pair_images, config.seed)
     features = encode_views(encoder, pool, rows, normalise, seed=config.seed)
-    _train_reranker(model.reranker, features, config, out, report)
+    tell('set reranker', 3, PARTS)
+    _train_reranker(model.reranker, features, config, out / f'reranker-{kept}.pt', tell)
+    tell('done', PARTS, PARTS)
     model.origin = Origin('r2former_ros bootstrap on unlabelled images', True, True)
     save_weights(model, out / WEIGHTS, config=asdict(config), half=True)
     return model
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 (B, H, W, 3) of the right size into the input of a model."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) * 255
-                 for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images.permute(0, 3, 1, 2).float() - mean) / std
+    """Turn uint8 (B, H, W, 3) of the right size into the input of the model that is made."""
+    return normalised(images, PRESETS['tiny'].input)
 
 
 def _set_encoder(encoder: VitEncoder, pool: ImagePool, config: BootstrapConfig) -> None:
@@ -102,8 +124,9 @@ def _set_encoder(encoder: VitEncoder, pool: ImagePool, config: BootstrapConfig) 
     size = encoder.spec.image_height, encoder.spec.image_width
     batches = [_resized(pool, part, size) for part in np.array_split(rows, len(rows) // 50 + 1)]
     start_as_gradient_descriptor(encoder, batches)
-    loader = PairLoader(pool, size, 32, left=MILD, right=STRONG, neighbours=0.0, seed=config.seed)
-    fit_local_head(encoder, _patch_pairs(loader, size, config.matched_pairs // 32))
+    loader = PairLoader(pool, size, PAIRS_AT_ONCE, left=MILD, right=STRONG, neighbours=0.0,
+                        seed=config.seed)
+    fit_local_head(encoder, _patch_pairs(loader, size, config.matched_pairs // PAIRS_AT_ONCE))
 
 
 def _patch_pairs(
@@ -115,27 +138,27 @@ def _patch_pairs(
 
 
 def _train_reranker(
-    reranker: Reranker, features: ViewFeatures, config: BootstrapConfig, out: Path,
-    report: Report | None,
+    reranker: Reranker, features: ViewFeatures, config: BootstrapConfig, path: Path,
+    report: Report,
 ) -> None:
     """Set, calibrate and train; or go on where an earlier call ended."""
-    trainer = PairTrainer(reranker, features, config.pairs)
+    recipe = PairRecipe(steps=config.reranker_steps, seed=config.seed)
+    trainer = PairTrainer(reranker, features, recipe)
     first = 0
-    if (out / RERANKER).exists():
-        saved = torch.load(out / RERANKER, weights_only=True)
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
         reranker.load_state_dict(saved['reranker'])
         trainer.optimizer.load_state_dict(saved['optimizer'])
         first = saved['step']
     else:
         start_reranker(reranker)
         calibrate_head(reranker, *trainer.labelled_logits(CALIBRATION_BATCHES))
-    for step in range(first, config.pairs.steps):
-        loss = trainer.step(step)
-        if report:
-            report(step + 1, loss)
-        if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == config.pairs.steps:
+    for step in range(first, recipe.steps):
+        trainer.step(step)
+        report('train reranker', step + 1, recipe.steps)
+        if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == recipe.steps:
             _write({'reranker': reranker.state_dict(), 'step': step + 1,
-                    'optimizer': trainer.optimizer.state_dict()}, out / RERANKER)
+                    'optimizer': trainer.optimizer.state_dict()}, path)
 
 
 def _some(total: int, count: int, seed: int) -> NDArray[np.int64]:

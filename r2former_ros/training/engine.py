@@ -11,32 +11,33 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from ..errors import WeightsError
-from ..images import preprocess
+from ..errors import ConfigError, WeightsError
 from ..model import R2Former, save_weights
 from ..model.r2former import Origin
+from .image_store import digest_of
 from .learner import Learner
-from .mining import hardest_negatives, nearest_positive, partial_negatives
+from .miner import Miner
 from .recipe import Recipe
-from .sources import Source, load_batch
+from .sources import Batch, Source
+from .validation import RERANK, RETRIEVAL, Recall
 
 CHECKPOINT = 'last.ckpt'
 BEST = 'best.safetensors'
 FINAL = 'final.safetensors'
 CHECKPOINT_EVERY_STEPS = 50
-ENCODE_BATCH = 16
 
-Recall = Callable[[R2Former], float]
-Report = Callable[[int, float, float], None]
+Report = Callable[[int, Mapping[str, float]], None]
+"""Gets the step and what was measured there, by the name of a TensorBoard scalar."""
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Progress:
 
     step: int = 0
     best_recall: float = -1.0
+    epochs_without_better: int = 0
     mined_at: int = -1
     queries: list[int] = field(default_factory=list)
     database: list[list[int]] = field(default_factory=list)
@@ -54,136 +56,157 @@ class Trainer:
     """Train a model by a recipe on a source; everything is kept in one folder."""
 
     def __init__(
-        self, model: R2Former, source: Source, recipe: Recipe, out: Path, *,
-        recall: Recall | None = None, devices: int = 1, accelerator: str = 'auto',
+        self, fabric: Fabric, model: R2Former, source: Source, recipe: Recipe, out: Path, *,
+        recall: Recall | None = None,
     ) -> None:
-        self.recipe, self.source, self.out, self.recall = recipe, source, out, recall
+        """
+        Prepare, in each process of a launched fabric.
+
+        :raises ConfigError: if the batch cannot be shared evenly.
+        """
+        if recipe.batch % fabric.world_size:
+            raise ConfigError(f'batch: {recipe.batch} cannot be shared by {fabric.world_size} '
+                              'processes')
+        self.fabric, self.recipe, self.source, self.out = fabric, recipe, source, out
+        self.recall = recall
         out.mkdir(parents=True, exist_ok=True)
-        self.fabric = Fabric(
-            accelerator=accelerator, devices=devices,
-            precision=recipe.precision,  # type: ignore[arg-type]
-            strategy='ddp' if devices > 1 else 'auto',
-        )
-        self.model = model
+        self.model, self._before = model, model.origin
+        self.inputs = describe_inputs(model, source, recipe)
         learner = Learner(model, recipe)
-        self.learner, self.optimizer = self.fabric.setup(learner, _optimizer(learner, recipe))
+        self.learner, self.optimizer = fabric.setup(learner, _optimizer(learner, recipe))
+        self.miner = Miner(fabric, model, source, recipe)
         self.progress = Progress()
-        self._before = model.origin
+        self._report: Report | None = None
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps for the queries of an epoch."""
-        queries = min(self.recipe.queries_per_epoch, len(self.source.places.queries))
-        return max(1, queries // self.recipe.batch)
+        return steps_per_epoch(self.recipe, self.source)
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """Optimiser steps of the whole run, if it does not end early."""
         return self.recipe.epochs * self.steps_per_epoch
 
     def run(self, report: Report | None = None, stop_after: int | None = None) -> float:
         """
         Train to the end, from the checkpoint in the folder where there is one.
 
-        :param report: called with step, loss and learning rate after each step.
+        :param report: called in the first process.
         :param stop_after: end early at this step, as a kill would; for tests.
         :returns: the best recall, or -1 without a way to measure it.
         """
-        self._resume()
-        while self.progress.step < min(self.steps, stop_after or self.steps):
-            loss, rate = self._step()
-            if report and self.fabric.is_global_zero:
-                report(self.progress.step, loss, rate)
-            self._keep()
+        self._report = report if self.fabric.is_global_zero else None
+        if not self._resume():
+            self._validate()  # the weights as they came are the first to beat
+        while not self._ended(stop_after):
+            self._tell(self._step())
+            if self.progress.step % self.steps_per_epoch == 0:
+                self._validate()
+                self._checkpoint()
+            elif self.progress.step % CHECKPOINT_EVERY_STEPS == 0:
+                self._checkpoint()
         if self.fabric.is_global_zero:
             self._save_weights(self.out / FINAL)
+        self.fabric.barrier()
         return self.progress.best_recall
 
     def learning_rate(self, step: int) -> float:
-        """Return the rate: a linear warm-up, then constant or half a cosine down to zero."""
-        warmup = self.recipe.warmup_epochs * self.steps_per_epoch
-        if step < warmup:
-            return self.recipe.learning_rate * (step + 1) / warmup
-        if self.recipe.schedule == 'constant':
-            return self.recipe.learning_rate
-        share = (step - warmup) / max(1.0, self.steps - warmup)
-        return self.recipe.learning_rate * (1 + math.cos(math.pi * share)) / 2
+        """
+        Return the rate, which changes with the epoch, as in the released code.
 
-    def _step(self) -> tuple[float, float]:
+        It warms up linearly from a tenth, then stays, or follows half a cosine that began at
+        epoch 0.
+        """
+        recipe, epoch = self.recipe, step // self.steps_per_epoch
+        if epoch < recipe.warmup_epochs:
+            return recipe.learning_rate * (0.1 + 0.9 * epoch / recipe.warmup_epochs)
+        if recipe.schedule == 'constant':
+            return recipe.learning_rate
+        return recipe.learning_rate * (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
+
+    def _ended(self, stop_after: int | None) -> bool:
+        progress, patience = self.progress, self.recipe.patience
+        if patience and self.recall and progress.epochs_without_better >= patience:
+            return True
+        return progress.step >= (self.steps if stop_after is None else stop_after)
+
+    def _step(self) -> dict[str, float]:
         """Take one optimiser step; each process has its share of the batch."""
+        start_s = time.perf_counter()
         step, recipe = self.progress.step, self.recipe
-        mining_steps = max(1, min(recipe.queries_per_mining // recipe.batch, self.steps_per_epoch))
-        if self.progress.mined_at < 0 or step - self.progress.mined_at >= mining_steps:
-            self._mine()
-        first = (step - self.progress.mined_at) * recipe.batch
-        rows = range(first + self.fabric.global_rank, first + recipe.batch, self.fabric.world_size)
-        images = load_batch(
-            self.source, self.model.spec.input,
-            [self.progress.queries[row] for row in rows],
-            [self.progress.database[row] for row in rows], [recipe.seed, step],
-        )
+        batch = self._batch()
         rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
             group['lr'] = rate
         self.learner.train()
-        loss = self.learner(self.fabric.to_device(images))
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        loss = self._backward(batch)
         self.optimizer.step()
         self.progress.step += 1
-        mean = self.fabric.all_reduce(loss.detach(), reduce_op='mean')
-        return float(mean), rate  # type: ignore[arg-type]
+        mean: Any = self.fabric.all_reduce(loss, reduce_op='mean')
+        images = recipe.batch * batch.images.shape[1]
+        return {'loss': float(mean), 'learning_rate': rate,
+                'images_per_s': images / (time.perf_counter() - start_s), **self._memory_mb()}
 
-    def _mine(self) -> None:
-        """Draw queries for the next steps, and find a positive and hard negatives of each."""
-        recipe, places, step = self.recipe, self.source.places, self.progress.step
-        rng = np.random.default_rng([recipe.seed, step])
-        wanted = min(recipe.queries_per_mining, self.steps_per_epoch * recipe.batch)
-        drawn = np.resize(rng.permutation(len(places.queries)), max(wanted, recipe.batch))
-        database = self._encode(len(places.database), self.source.database, step)
-        queries = self._encode(len(places.queries), self.source.query, step)
-        queries = queries[torch.from_numpy(drawn)]
-        same = [places.same_place[row] for row in drawn]
-        if recipe.mining == 'global':
-            hardest = min(recipe.hardest, len(database) - max(map(len, same)))
-            pool = hardest_negatives(queries, database, same, hardest)
-            picked = rng.permuted(np.tile(np.arange(hardest), (len(drawn), 1)), axis=1)
-            negatives = pool.gather(1, torch.from_numpy(picked[:, : recipe.negatives]))
-        else:
-            negatives = partial_negatives(
-                queries, database, same, recipe.negatives, sample=recipe.sample, rng=rng
-            )
-        self.progress.mined_at = step
-        self.progress.queries = drawn.tolist()
-        self.progress.database = [
-            [nearest_positive(query, database, places.positives[row]), *far.tolist()]
-            for row, query, far in zip(drawn, queries, negatives, strict=True)
-        ]
+    def _backward(self, batch: Batch) -> torch.Tensor:
+        """Add up the gradients of the parts of a batch, and return its mean loss."""
+        count = len(batch.images)
+        size = self.recipe.micro_batch or count
+        total = torch.zeros((), device=self.fabric.device)
+        for first in range(0, count, size):
+            part = batch.part(slice(first, first + size))
+            with self.fabric.no_backward_sync(self.learner, enabled=first + size < count):
+                loss = self.learner(*(self.fabric.to_device((part.images, part.ignored))))
+                loss = loss * (len(part.images) / count)
+                self.fabric.backward(loss)
+            total += loss.detach()
+        return total
 
-    @torch.inference_mode()
-    def _encode(self, count: int, read: Callable[..., Any], step: int) -> torch.Tensor:
-        """Return the descriptors (count, D) of all images that may be drawn."""
-        self.model.eval()
-        spec, device = self.model.spec.input, self.fabric.device
-        chunks = []
-        for start in range(0, count, ENCODE_BATCH):
-            rows = range(start, min(start + ENCODE_BATCH, count))
-            images = torch.cat([preprocess(read(row, [self.recipe.seed, step]), spec)
-                                for row in rows])
-            with self.fabric.autocast():
-                chunks.append(self.model.encoder(images.to(device)).descriptor.float().cpu())
-        return torch.cat(chunks)
+    def _batch(self) -> Batch:
+        """Load this process's share of the next queries; mine when the pairs are used up."""
+        recipe, progress, step = self.recipe, self.progress, self.progress.step
+        period = max(1, recipe.queries_per_mining // recipe.batch)
+        if progress.mined_at < 0 or step - progress.mined_at >= period:
+            self._mine(min(period, self.steps - step) * recipe.batch)
+        first = (step - progress.mined_at) * recipe.batch
+        rows = range(first + self.fabric.global_rank, first + recipe.batch, self.fabric.world_size)
+        return self.source.batch([progress.queries[row] for row in rows],
+                                 [progress.database[row] for row in rows], [recipe.seed, step])
 
-    def _keep(self) -> None:
-        """Write checkpoints now and then, and the best weights after each epoch."""
+    def _mine(self, count: int) -> None:
         step = self.progress.step
-        if step % self.steps_per_epoch == 0 and self.recall and self.fabric.is_global_zero:
-            recall = self.recall(self.model)
-            if recall > self.progress.best_recall:
-                self.progress.best_recall = recall
+        mined = self.fabric.broadcast(self.miner.mine(step, count))
+        self.progress.mined_at = step
+        self.progress.queries, self.progress.database = mined.queries, mined.database
+        self._tell({'mining/queries': len(mined.queries), 'mining/hard_share': mined.hard_share})
+
+    def _validate(self) -> None:
+        """Measure recall in the first process, and keep the weights if they are the best."""
+        if self.recall is None:
+            return
+        progress = self.progress
+        if self.fabric.is_global_zero:
+            figures = self.recall(self.model)
+            self._tell(figures)
+            recall = figures[RETRIEVAL if self.recipe.stage == 'retrieval' else RERANK]
+            progress.epochs_without_better += 1
+            if recall > progress.best_recall:
+                progress.best_recall, progress.epochs_without_better = recall, 0
                 self._save_weights(self.out / BEST)
-        if step % CHECKPOINT_EVERY_STEPS == 0 or step % self.steps_per_epoch == 0:
-            self._checkpoint()
+        progress.best_recall, progress.epochs_without_better = self.fabric.broadcast(
+            (progress.best_recall, progress.epochs_without_better))
+
+    def _tell(self, figures: Mapping[str, float]) -> None:
+        if self._report:
+            self._report(self.progress.step, figures)
+
+    def _memory_mb(self) -> dict[str, float]:
+        """Return the largest memory so far of this process, and of its GPU if it has one."""
+        figures = {'memory_mb/cpu': getrusage(RUSAGE_SELF).ru_maxrss / 1024}
+        if self.fabric.device.type == 'cuda':
+            figures['memory_mb/gpu'] = torch.cuda.max_memory_allocated() / 2**20
+        return figures
 
     def _checkpoint(self) -> None:
         """Write the checkpoint beside the old one, then put it in its place."""
@@ -191,38 +214,67 @@ class Trainer:
             return
         content = {
             'model': self.model.state_dict(), 'optimizer': self.optimizer.state_dict(),
-            'progress': self.progress.__dict__, 'recipe': self.recipe.to_dict(),
+            'progress': asdict(self.progress), 'inputs': self.inputs,
         }
         unfinished = self.out / f'{CHECKPOINT}.unfinished'
         torch.save(content, unfinished)
         os.replace(unfinished, self.out / CHECKPOINT)
 
-    def _resume(self) -> None:
-        """
-        Take up the checkpoint in the folder.
-
-        :raises WeightsError: if it belongs to another recipe.
-        """
-        path = self.out / CHECKPOINT
-        if not path.exists():
-            return
-        content = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        if content['recipe'] != self.recipe.to_dict():
-            raise WeightsError(f'{path}: was written with another recipe; take another --out')
+    def _resume(self) -> bool:
+        """Take up the checkpoint in the folder; say whether there is one."""
+        content = read_checkpoint(self.out, self.inputs)
+        if content is None:
+            return False
         self.model.load_state_dict(content['model'])
         self.optimizer.load_state_dict(content['optimizer'])
         self.progress = Progress(**content['progress'])
+        return True
 
     def _save_weights(self, path: Path) -> None:
         stage = self.recipe.stage
-        self.model.origin = Origin(
-            f'r2former train {stage}, step {self.progress.step}; before: {self._before.text}',
-            trained=True,
-            reranker_trained=self._before.reranker_trained or stage != 'retrieval',
-        )
+        if self.progress.step:
+            self.model.origin = Origin(
+                f'r2former train {stage}, step {self.progress.step}; before: {self._before.text}',
+                trained=True,
+                reranker_trained=self._before.reranker_trained or stage != 'retrieval',
+            )
         unfinished = path.with_suffix('.unfinished')
-        save_weights(self.model, unfinished, config=self.recipe.to_dict(), half=True)
+        save_weights(self.model, unfinished, config=self.inputs, half=True)
         os.replace(unfinished, path)
+
+
+def describe_inputs(model: R2Former, source: Source, recipe: Recipe) -> dict[str, Any]:
+    """Return what a run starts from: recipe, weights, and a digest of what is learned."""
+    places = source.places
+    return {
+        'recipe': recipe.to_dict(), 'weights': f'{model.spec.preset} {model.fingerprint}',
+        'places': f'{len(places.queries)} queries, {len(places.database)} database images, '
+                  + digest_of(*places.queries, *places.database,
+                              *(rows.tolist() for rows in places.positives)),
+    }
+
+
+def read_checkpoint(out: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """
+    Read the checkpoint of a folder, None where there is none.
+
+    :raises WeightsError: if it was written from other inputs, naming which.
+    """
+    path = out / CHECKPOINT
+    if not path.exists():
+        return None
+    content: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+    saved = content.get('inputs', {})
+    other = [name for name in inputs if saved.get(name) != inputs[name]]
+    if other:
+        raise WeightsError(f'{path}: was written with another {" and other ".join(other)}; take '
+                           'another --out')
+    return content
+
+
+def steps_per_epoch(recipe: Recipe, source: Source) -> int:
+    """Return the optimiser steps for the queries of an epoch, at least one."""
+    return max(1, min(recipe.queries_per_epoch, len(source.places.queries)) // recipe.batch)
 
 
 def _optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:

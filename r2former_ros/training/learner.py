@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from ..errors import ConfigError
+from ..images import InputSpec
 from ..model import ImageFeatures, R2Former
-from .losses import pair_cross_entropy, triplet_margin
+from ..model.encoder import VitEncoder
+from .losses import info_nce, pair_cross_entropy, triplet_margin
 from .recipe import Recipe
 
 
@@ -16,27 +21,50 @@ class Learner(nn.Module):
     """The model with the loss of its stage, in one ``forward``, as DDP wants it."""
 
     def __init__(self, model: R2Former, recipe: Recipe) -> None:
+        """
+        Freeze what the recipe does not train.
+
+        :raises ConfigError: if the model has no blocks to choose from.
+        """
         super().__init__()
         self.model, self.recipe = model, recipe
         self._freeze()
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, ignored: torch.Tensor) -> torch.Tensor:
         """
         Return the loss.
 
-        :param images: normalised (B, 2 + K, 3, H, W): query, positive, K negatives.
+        :param images: uint8 (B, 2 + K, H, W, 3): query, positive, K negatives.
+        :param ignored: bool (B, B, 1 + K), see ``sources.Batch``.
         """
-        features = self.model.encoder(images.flatten(0, 1))
+        group = images.shape[1]
+        encoder = self.model.encoder
+        features = encoder(normalised(images.flatten(0, 1), self.model.spec.input))
         loss = torch.zeros((), device=images.device)
         if self.recipe.stage != 'rerank':
-            loss = loss + self.retrieval_loss(features, images.shape[1])
+            loss = loss + self.retrieval_loss(features, group, ignored)
         if self.recipe.stage != 'retrieval':
-            loss = loss + self.pair_loss(features, images.shape[1])
+            share = 1.0 if self.recipe.stage == 'rerank' else self.recipe.pair_weight
+            loss = loss + share * self.pair_loss(features, group)
         return loss
 
-    def retrieval_loss(self, features: ImageFeatures, group: int) -> torch.Tensor:
-        """Return the triplet loss of features in groups of query, positive, negatives."""
+    def train(self, mode: bool = True) -> Learner:
+        """Set the mode; a frozen encoder stays as in evaluation, its running means with it."""
+        super().train(mode)
+        if self.recipe.stage == 'rerank':
+            self.model.encoder.eval()
+        return self
+
+    def retrieval_loss(
+        self, features: ImageFeatures, group: int, ignored: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the loss of features in groups of query, positive, negatives."""
         grouped = features.descriptor.view(-1, group, features.descriptor.shape[1])
+        if self.recipe.retrieval_loss == 'info_nce':
+            keys = grouped[:, 1:].flatten(0, 1)
+            positives = torch.arange(len(grouped), device=keys.device) * (group - 1)
+            return info_nce(grouped[:, 0], keys, positives, ignored.flatten(1),
+                            self.recipe.temperature)
         return triplet_margin(grouped[:, 0], grouped[:, 1], grouped[:, 2:], self.recipe.margin)
 
     def pair_loss(self, features: ImageFeatures, group: int) -> torch.Tensor:
@@ -49,22 +77,51 @@ class Learner(nn.Module):
         others = rows[:, 1:].flatten()
         queries = rows[:, :1].expand(-1, group - 1).flatten()
         logits = self.model.reranker(_picked(features, queries), _picked(features, others))
-        labels = (torch.arange(group - 1, device=logits.device) == 0).long()
-        return pair_cross_entropy(logits, labels.repeat(len(rows)))
+        return pair_cross_entropy(logits.view(-1, group - 1, 2))
 
     def _freeze(self) -> None:
         """Leave to each stage what it may change; the rerank stage keeps only the local head."""
-        if self.recipe.stage == 'rerank':
-            self.model.encoder.requires_grad_(False)
-            self.model.encoder.local_head.requires_grad_(True)
-        if self.recipe.stage == 'retrieval':
-            self.model.reranker.requires_grad_(False)
-            self.model.encoder.local_head.requires_grad_(False)
+        stage, encoder = self.recipe.stage, self.model.encoder
+        if stage == 'rerank':
+            encoder.requires_grad_(False)
+        elif self.recipe.trained_blocks >= 0:
+            self._freeze_trunk(self.recipe.trained_blocks)
+        encoder.local_head.requires_grad_(stage != 'retrieval')
+        if not self.recipe.local_gradient:
+            encoder.local_head.register_forward_pre_hook(_detached)
+        self.model.reranker.requires_grad_(stage != 'retrieval')
         self.model.reranker.ratio.requires_grad_(False)  # no loss uses it
+
+    def _freeze_trunk(self, trained_blocks: int) -> None:
+        """Keep the last blocks, the norm and the heads trainable."""
+        encoder = self.model.encoder
+        if not isinstance(encoder, VitEncoder):
+            raise ConfigError(f'trained_blocks: {self.model.spec.preset} is no ViT; leave it -1')
+        blocks = encoder.backbone.blocks
+        kept: list[nn.Module] = [*blocks[len(blocks) - trained_blocks :]] if trained_blocks else []
+        kept.append(encoder.backbone.head)
+        if trained_blocks:
+            kept.append(encoder.backbone.norm)
+        if encoder.distilled:
+            kept.append(encoder.backbone.head_dist)
+        encoder.requires_grad_(False)
+        for module in kept:
+            module.requires_grad_(True)
+
+
+def normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Turn uint8 (B, H, W, 3) of the network's size into its input (B, 3, H, W)."""
+    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) * 255
+                 for values in (spec.mean, spec.std))
+    return (images.permute(0, 3, 1, 2).float() - mean) / std
+
+
+def _detached(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(one.detach() for one in inputs)
 
 
 def _picked(features: ImageFeatures, rows: torch.Tensor) -> ImageFeatures:
-    return ImageFeatures(
-        features.descriptor[rows], features.xy[rows], features.attention[rows].detach(),
-        features.descriptors[rows],
+    return replace(
+        features, descriptor=features.descriptor[rows], xy=features.xy[rows],
+        attention=features.attention[rows].detach(), descriptors=features.descriptors[rows],
     )

@@ -49,7 +49,7 @@ class PairRecipe:
     negatives: int = 3
     hardest: int = 10
     patches: int = 128
-    steps: int = 5000
+    steps: int = 0
     warmup: int = 100
     learning_rate: float = 1e-3
     weight_decay: float = 0.01

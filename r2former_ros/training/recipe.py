@@ -11,43 +11,77 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError
+from .augment import AUGMENTS
 
 FOLDER = Path(__file__).parent / 'recipes'
 STAGES = ('retrieval', 'rerank', 'joint')
 CHOICES = {
     'stage': STAGES,
+    'retrieval_loss': ('triplet', 'info_nce'),
     'mining': ('partial', 'global'),
     'optimizer': ('adam', 'adamw'),
     'schedule': ('constant', 'cosine'),
+    'augment': tuple(AUGMENTS),
     'precision': ('32-true', 'bf16-mixed', '16-mixed'),
+}
+MINIMA = {
+    'epochs': 1, 'patience': 0, 'batch': 1, 'micro_batch': 0, 'negatives': 0,
+    'queries_per_epoch': 1, 'queries_per_mining': 1, 'sample': 1, 'hardest': 1, 'margin': 0,
+    'temperature': 1e-3, 'positive_radius_m': 0, 'positive_angle_deg': 0,
+    'same_place_radius_m': 0, 'pair_weight': 0, 'trained_blocks': -1, 'learning_rate': 0,
+    'weight_decay': 0, 'warmup_epochs': 0, 'validated_candidates': 1,
 }
 
 
 @dataclass(frozen=True)
 class Recipe:
     """
-    One stage of training.
+    One stage of training; the defaults are those of the released code where it has them.
 
-    An epoch learns ``queries_per_epoch`` queries; after every ``queries_per_mining`` all images
-    that may be drawn are encoded anew and pairs are mined. ``sample`` is the part of the database
-    that partial mining looks at, ``hardest`` how many global mining draws from.
+    An epoch learns ``queries_per_epoch`` queries (at most all); after every
+    ``queries_per_mining`` pairs are mined anew. ``sample`` is the part of the database that
+    partial mining looks at, ``hardest`` how many global mining draws from.
+
+    ``micro_batch`` queries are computed at a time where a ``batch`` does not fit into memory (0:
+    all; the triplet loss and the reranker's do not change by it, ``info_nce`` contrasts within
+    it). ``pair_weight`` is the reranker's share beside the retrieval loss; with
+    ``local_gradient`` its gradient goes on into the trunk. ``trained_blocks`` counts from the
+    last (-1: everything; 0: only the heads). ``augment`` names how strongly views of the images
+    are changed. ``antialias`` is for images larger than the network's: as the released training
+    shrinks them, while at run time they are not smoothed. The radii and the angle say what is the
+    same place in bags; datasets keep the published 10 m and 25 m. Training ends after ``patience``
+    epochs without a better recall@1 (0: never early); the reranker's is measured on the first
+    ``validated_candidates``.
     """
 
     stage: str = 'retrieval'
+    retrieval_loss: str = 'triplet'
     mining: str = 'partial'
     epochs: int = 50
+    patience: int = 0
     batch: int = 16
+    micro_batch: int = 0
     negatives: int = 2
     queries_per_epoch: int = 50_000
     queries_per_mining: int = 10_000
     sample: int = 1000
     hardest: int = 100
     margin: float = 0.1
+    temperature: float = 0.05
+    pair_weight: float = 1.0
+    local_gradient: bool = False
+    trained_blocks: int = -1
+    augment: str = 'none'
+    antialias: bool = True
+    positive_radius_m: float = 10.0
+    positive_angle_deg: float = 45.0
+    same_place_radius_m: float = 25.0
     optimizer: str = 'adamw'
     learning_rate: float = 1e-5
-    weight_decay: float = 0.01
+    weight_decay: float = 0.03
     schedule: str = 'constant'
     warmup_epochs: float = 0.0
+    validated_candidates: int = 100
     precision: str = '32-true'
     seed: int = 0
 
@@ -56,10 +90,13 @@ class Recipe:
             if getattr(self, name) not in choices:
                 raise ConfigError(f'{name}: {getattr(self, name)!r} is not one of '
                                   f'{", ".join(choices)}')
-        for name in ('epochs', 'batch', 'negatives', 'queries_per_epoch', 'queries_per_mining',
-                     'sample', 'hardest'):
-            if getattr(self, name) < 1:
-                raise ConfigError(f'{name}: {getattr(self, name)!r} is not at least 1')
+        for name, least in MINIMA.items():
+            if not getattr(self, name) >= least:
+                raise ConfigError(f'{name}: {getattr(self, name)!r} is not at least {least}')
+        contrast = self.stage == 'retrieval' and self.retrieval_loss == 'info_nce'
+        if self.negatives == 0 and not contrast:
+            raise ConfigError('negatives: 0 is only for retrieval with info_nce, which takes the '
+                              'other images of the batch')
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""
@@ -78,24 +115,32 @@ def load_recipe(name: str | Path, **changes: Any) -> Recipe:
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
     except OSError as error:
-        names = ', '.join(sorted(file.stem for file in FOLDER.glob('*.yaml')))
-        raise ConfigError(f'{name}: no such recipe; there are {names}, or give a file') from error
-    except yaml.YAMLError as error:
+        raise ConfigError(f'{name}: no such recipe; there are {", ".join(recipe_names())}, or '
+                          'give a file') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f'{path}: is not YAML ({" ".join(str(error).split())})') from error
-    return recipe_from({**values, **changes})
+    if not isinstance(values, dict):
+        raise ConfigError(f'{path}: expected settings as NAME: VALUE lines')
+    return Recipe(**checked_values(Recipe, {**values, **changes}))
 
 
-def recipe_from(values: dict[str, Any]) -> Recipe:
+def recipe_names() -> list[str]:
+    """Return the names of the recipes in this package."""
+    return sorted(file.stem for file in FOLDER.glob('*.yaml'))
+
+
+def checked_values(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
     """
-    Make a recipe of plain values; whole numbers will do for fractions.
+    Return settings for a dataclass with plain defaults; whole numbers will do for fractions.
 
     :raises ConfigError: for an unknown setting, or a value of another type.
     """
-    kinds = {item.name: type(item.default) for item in fields(Recipe)}
+    kinds = {item.name: type(item.default) for item in fields(kind)}
     for name, value in values.items():
         if name not in kinds:
-            raise ConfigError(f'{name}: no such setting of a recipe; known are {", ".join(kinds)}')
+            raise ConfigError(f'{name}: no such setting; known are {", ".join(kinds)}')
         accepted = (int, float) if kinds[name] is float else kinds[name]
-        if isinstance(value, bool) or not isinstance(value, accepted):
+        wrong_bool = isinstance(value, bool) and kinds[name] is not bool
+        if wrong_bool or not isinstance(value, accepted):
             raise ConfigError(f'{name}: {value!r} is no {kinds[name].__name__}')
-    return Recipe(**values)
+    return values

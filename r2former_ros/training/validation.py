@@ -4,33 +4,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 
-from ..datasets import PlaceSet
 from ..evaluation.measures import recall_at
-from ..images import preprocess, read_image
-from ..model import R2Former
+from ..model import ImageFeatures, R2Former
+from ..records import Image
+from .learner import normalised
+from .pairs import joined
+from .sources import Source
+
+Recall = Callable[[R2Former], Mapping[str, float]]
+ENCODE_BATCH = 16
+RETRIEVAL, RERANK = 'recall@1/retrieval', 'recall@1/rerank'
 
 
-def recall_on(places: PlaceSet) -> Callable[[R2Former], float]:
-    """Return a function that measures recall@1 of retrieval."""
-    def recall(model: R2Former) -> float:
+def recall_on(source: Source, candidates: int = 0) -> Recall:
+    """
+    Return a function that measures recall@1 of retrieval, and after reranking.
+
+    :param candidates: how many are reranked; 0: retrieval alone.
+    """
+    right = [rows.tolist() for rows in source.places.same_place]
+
+    def recall(model: R2Former) -> dict[str, float]:
         model.eval()
-        queries, database = (_descriptors(model, paths)
-                             for paths in (places.queries, places.database))
-        best = (queries @ database.T).argmax(dim=1, keepdim=True).tolist()
-        return recall_at(best, [rows.tolist() for rows in places.positives], 1)
+        database = _encode(model, len(source.places.database), source.candidate)
+        queries = _encode(model, len(source.places.queries), source.query)
+        similarity = queries.descriptor @ database.descriptor.T
+        ranked = similarity.topk(max(1, min(candidates, similarity.shape[1])), dim=1).indices
+        figures = {RETRIEVAL: recall_at(ranked.tolist(), right, 1)}
+        if candidates:
+            figures[RERANK] = recall_at(_reranked(model, queries, database, ranked), right, 1)
+        return figures
 
     return recall
 
 
-def _descriptors(model: R2Former, paths: Sequence[Path]) -> torch.Tensor:
-    """Return the descriptors (N, D) of picture files, one file at a time."""
-    spec, device = model.spec.input, model.device
-    return torch.cat([
-        model.encode(preprocess(read_image(path), spec, device)).descriptor.cpu()
-        for path in paths
-    ])
+def _encode(
+    model: R2Former, count: int, read: Callable[[int, tuple[int, ...]], Image]
+) -> ImageFeatures:
+    """Return the features of all rows, on the CPU."""
+    chunks = []
+    for start in range(0, count, ENCODE_BATCH):
+        rows = range(start, min(start + ENCODE_BATCH, count))
+        images = torch.from_numpy(np.stack([read(row, (0,)) for row in rows])).to(model.device)
+        chunks.append(model.encode(normalised(images, model.spec.input)).to('cpu'))
+    return joined(chunks)
+
+
+def _reranked(
+    model: R2Former, queries: ImageFeatures, database: ImageFeatures, ranked: torch.Tensor
+) -> list[list[int]]:
+    best = []
+    for row, candidates in enumerate(ranked):
+        picked = ImageFeatures(database.descriptor[candidates], database.xy[candidates],
+                               database.attention[candidates], database.descriptors[candidates])
+        logits = model.score(queries[row], picked)
+        best.append([int(candidates[int((logits[:, 1] - logits[:, 0]).argmax())])])
+    return best

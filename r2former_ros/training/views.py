@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import DatasetError
 from ..images import read_image
 from ..records import Image
 from .augment import AugmentConfig, Matrix, make_view
+from .image_store import StoredImages, digest_of, store_images
 
 CLIP_FRAME = re.compile(r'(.*?)_(?:frame_)?(\d+)$')
 NEIGHBOUR_FRAMES = 1
@@ -47,28 +48,19 @@ class ImagePool:
 
 
 def load_pool(folders: Sequence[Path], cache: Path, size: tuple[int, int]) -> ImagePool:
-    """Decode and resize all images of some folders once; later calls map the cached file."""
+    """Decode and resize all JPEG images of some folders once, into a folder; later read that."""
     files = [path for folder in folders for path in sorted(folder.glob('*.jpg'))]
-    if not cache.exists():
-        _decode_all(files, cache, size)
-    clip, frame = _clips_of(files)
-    return ImagePool(np.load(cache, mmap_mode='r'), clip, frame)
+    if not files:
+        raise DatasetError(f'{", ".join(map(str, folders))}: no .jpg pictures')
+    path = cache / f'pool-{digest_of(*files, size)}.u8'
+    stored = StoredImages(path, size)
+    if not path.exists():
+        stored = store_images((read_image(file) for file in files), path, size)
+    clip, frame = clips_of(files)
+    return ImagePool(stored.array, clip, frame)
 
 
-def _decode_all(files: Sequence[Path], cache: Path, size: tuple[int, int]) -> None:
-    unfinished = cache.with_suffix('.unfinished')
-    shape = (len(files), *size, 3)
-    pool = np.lib.format.open_memmap(str(unfinished), 'w+', np.uint8, shape)
-    for row, path in enumerate(files):
-        image = read_image(path)
-        shrinks = image.shape[1] > size[1]
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        pool[row] = cv2.resize(image, (size[1], size[0]), interpolation=way)
-    pool.flush()
-    unfinished.rename(cache)
-
-
-def _clips_of(files: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def clips_of(files: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Take clip and frame number from names that end in ``_frame_<number>``."""
     numbers: dict[str, int] = {}
     clips, frames = [], []

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Start the localizer with loop closure, and the pose graph that consumes it."""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node, SetRemap
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = 'r2former_ros'
+YES = ('true', '1', 'yes', 'on')
+ARGUMENTS = {
+    'map': ('', 'A saved .r2map to close loops on as well; empty: only this drive'),
+    'image': ('/camera/image_raw', 'Image topic'),
+    'camera_info': (
+        '/camera/camera_info', 'Intrinsics of the camera, for relative rotations; may be silent'),
+    'odom': ('/odom', 'Odometry topic'),
+    'image_transport': ('', 'raw or compressed; where empty, as in params_file'),
+    'weights': ('', 'Preset or .safetensors file; where empty, as in params_file'),
+    'device': ('', 'auto, cpu, cuda or cuda:N; where empty, as in params_file'),
+    'tum': ('', 'File the corrected trajectory is written to; empty: none'),
+    'autostart': ('true', 'Configure and activate the localizer'),
+    'namespace': ('', 'Namespace of both nodes'),
+    'use_sim_time': ('', 'true: take the time from /clock; where empty, as in params_file'),
+    'log_level': ('info', 'debug, info, warn or error'),
+}
+NOT_OF_LOCALIZER = ('camera_info', 'odom', 'tum')
+
+
+def generate_launch_description():
+    """Describe the arguments; the nodes follow once their values are known."""
+    parameters = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'slam.yaml'])
+    return LaunchDescription([
+        *(DeclareLaunchArgument(name, default_value=default, description=description)
+          for name, (default, description) in ARGUMENTS.items()),
+        DeclareLaunchArgument(
+            'params_file', default_value=parameters,
+            description='Parameter file of both nodes; the arguments above override it'),
+        OpaqueFunction(function=start),
+    ])
+
+
+def start(context: LaunchContext):
+    """Make both nodes from the arguments' values."""
+    given = {name: LaunchConfiguration(name).perform(context)
+             for name in (*ARGUMENTS, 'params_file')}
+    localize = PathJoinSubstitution([FindPackageShare(PACKAGE), 'launch', 'localize.launch.py'])
+    localizer = GroupAction([
+        SetRemap('odom', given['odom']),
+        SetRemap('camera_info', given['camera_info']),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(localize),
+            launch_arguments=[(name, value) for name, value in given.items()
+                              if name not in NOT_OF_LOCALIZER],
+        ),
+    ])
+    return [localizer, pose_graph(given)]
+
+
+def pose_graph(given: dict[str, str]) -> Node:
+    """Make the back end; it hears the localizer of its own namespace."""
+    overrides = {}
+    if given['tum']:
+        overrides['pose_graph.tum_path'] = ParameterValue(given['tum'], value_type=str)
+    if given['use_sim_time']:
+        overrides['use_sim_time'] = given['use_sim_time'].lower() in YES
+    return Node(
+        package=PACKAGE,
+        executable='pose_graph',
+        name='pose_graph',
+        namespace=given['namespace'],
+        parameters=[given['params_file'], overrides],
+        remappings=[('odom', given['odom']), ('loop_closures', 'localizer/loop_closures')],
+        arguments=['--ros-args', '--log-level', given['log_level']],
+        output='screen',
+    )

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former map check``: look for damage, and save what is intact."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .common import notify
+
+
+def add_parser(actions: Any) -> None:
+    """Register the action."""
+    text = 'look through a map for damage; exit with 1 if there is any'
+    parser = actions.add_parser('check', help=text, description=text.capitalize() + '.')
+    parser.add_argument('map', metavar='M.r2map')
+    parser.add_argument('--repair', metavar='OUT.r2map',
+                        help='copy what is intact into a fresh map; the damaged one stays')
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every problem of a map, or copy what is intact."""
+    from ..place_map import PlaceMap
+
+    if arguments.repair:
+        return _repair(arguments.map, arguments.repair)
+    with PlaceMap.open(arguments.map) as place_map:
+        problems = list(place_map.problems())
+        count = len(place_map)
+    for line in problems:
+        print(f'{arguments.map}: {line}')
+    print(f'{arguments.map}: {count} places, {len(problems)} problems')
+    return 1 if problems else 0
+
+
+def _repair(damaged: str, out: str) -> int:
+    from ..map_repair import repair_map
+
+    repair = repair_map(damaged, out, notify)
+    print(f'{out}: {repair.kept} places kept')
+    for name, ids in (('places', repair.lost), ('thumbnails', repair.thumbnails_lost)):
+        if ids:
+            print(f'{damaged}: {len(ids)} {name} lost: {", ".join(map(str, ids))}')
+    if not repair.end_known:
+        print(f'{damaged}: places may be lost after the last one kept; nobody can tell how many')
+    return 0 if repair.complete else 1

@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Loop closure inside the localizer: odometry and frames in, loop closures and a map out."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import Trigger
+
+from ..config import Config
+from ..errors import MapError, R2FormerError
+from ..loop_closure import LoopCloser
+from ..mapping import PosedFrame, create_map
+from ..model import R2Former
+from ..place_map import PlaceMap
+from ..recognizer import Recognizer
+from ..records import Frame, Pose
+from ..relative_view import supports
+from .conversions import camera_from, loop_message
+from .interface import CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP, create_publisher
+from .outputs import Seen
+
+if TYPE_CHECKING:
+    from .localizer import Localizer
+
+MOST_WAITING = 10
+"""Frames that wait for odometry; beyond this the oldest is left out."""
+
+
+class LoopReporter:
+    """Grow a map of this drive and publish ``~/loop_closures``."""
+
+    def __init__(self, node: Localizer, model: R2Former, config: Config) -> None:
+        """
+        Begin a map.
+
+        :raises MapError: if it cannot be written.
+        """
+        self.config = config
+        self.place_map = begin_map(model, config)
+        self.closer = LoopCloser(Recognizer(model, self.place_map, config), config)
+        self._node = node
+        self._waiting: deque[Seen] = deque(maxlen=MOST_WAITING)
+        self._reported = 0
+        self._publisher = create_publisher(node, LOOP_CLOSURES)
+        self._service = node.create_service(SAVE_MAP.kind, SAVE_MAP.name, self._on_save)
+        self._subscription = node.create_subscription(
+            CAMERA_INFO.message, CAMERA_INFO.name, self._on_camera, CAMERA_INFO.qos)
+
+    def take(self, seen: Seen) -> None:
+        """
+        Offer a frame to the loop closer and publish what it accepts, in the worker thread.
+
+        Odometry may be later than the image: then the frame waits for the next one.
+        """
+        if len(self._waiting) == self._waiting.maxlen:
+            self._warn_of(self._waiting[0].frame)
+        self._waiting.append(seen)
+        odometry = self._node.odometry
+        while self._waiting and odometry is not None:
+            stamp_ns = self._waiting[0].frame.stamp_ns
+            pose = self._waiting[0].odom_T_camera
+            if pose is None:
+                pose = odometry.at(stamp_ns)
+            if pose is None and odometry.may_come(stamp_ns):
+                break
+            first = self._waiting.popleft()
+            if pose is None:
+                self._warn_of(first.frame)
+            else:
+                self._offer(first, pose, odometry.frame_id)
+
+    def _offer(self, seen: Seen, pose: Pose, odometry_frame: str) -> None:
+        frame = seen.frame
+        posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}')
+        result = self.closer.offer(
+            posed, seen.features, saved=self._node.recognizer, known=seen.recognition.hypotheses)
+        for loop in result.loops if result else ():
+            frame_id = self.config.map.frame_id if loop.in_saved_map else odometry_frame
+            self._publisher.publish(loop_message(loop, frame_id))
+            self._reported += 1
+
+    def _warn_of(self, frame: Frame) -> None:
+        self._node.get_logger().warning(
+            f'no odometry at image stamp {frame.stamp_ns}: no keyframe and no loop closure; '
+            'is the odom topic right?', throttle_duration_sec=10.0)
+
+    def facts(self) -> dict[str, str]:
+        """Return what diagnostics tell about the drive."""
+        return {
+            'grown_map': self.place_map.location,
+            'keyframes': str(len(self.closer.past.index)),
+            'loop_closures': str(self._reported),
+        }
+
+    def close(self) -> None:
+        """Close the map; one without a place is removed."""
+        self._node.destroy_subscription(self._subscription)
+        self._node.destroy_service(self._service)
+        self._node.destroy_lifecycle_publisher(self._publisher)
+        empty = len(self.place_map) == 0
+        self.place_map.close()
+        if empty:
+            Path(self.place_map.location).unlink(missing_ok=True)
+
+    def _on_camera(self, message: CameraInfo) -> None:
+        camera = camera_from(message)
+        if camera is not None and not supports(camera):
+            self._node.get_logger().warning(
+                f'distortion model {camera.model!r} is not known: no relative rotation', once=True)
+            camera = None
+        self.closer.camera = camera
+
+    def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Copy the map, while the worker goes on adding to it."""
+        path, grown = self.config.loop_closure.save_path, Path(self.place_map.location)
+        target = Path(path).expanduser() if path else grown.with_name(
+            f'{grown.stem}_saved{grown.suffix}')
+        try:
+            count = self.place_map.copy_to(target)
+        except R2FormerError as error:
+            response.success, response.message = False, str(error)
+        else:
+            response.success, response.message = True, f'{count} places in {target}'
+        self._node.get_logger().info(f'save_map: {response.message}')
+        return response
+
+
+def begin_map(model: R2Former, config: Config) -> PlaceMap:
+    """
+    Make the map of a drive, named by the clock on the wall.
+
+    :raises MapError: if it cannot be written.
+    """
+    folder = Path(config.loop_closure.folder).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MapError(f'{folder}: cannot be made ({error.strerror}); '
+                       'set loop_closure.folder') from error
+    name = datetime.now().strftime('drive_%Y%m%d_%H%M%S_%f')
+    return create_map(model, folder / f'{name}.r2map', config)

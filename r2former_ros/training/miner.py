@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Encode what mining looks at, shared among the processes, and pick the next pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from ..model import R2Former
+from ..records import Image
+from .learner import normalised
+from .mining import (
+    Descriptors,
+    Rows,
+    draw_negatives,
+    hard_share,
+    hardest_negatives,
+    nearest_positive,
+)
+from .recipe import Recipe
+from .sources import Seed, Source
+
+ENCODE_BATCH = 16
+Read = Callable[[int, Seed], Image]
+
+
+@dataclass(frozen=True)
+class MinedPairs:
+    """Queries in the order of learning; for each the rows of a positive and of negatives."""
+
+    queries: list[int]
+    database: list[list[int]]
+    hard_share: float
+    """Share of the triplets that the triplet loss learns from."""
+
+
+class Miner:
+    """Find pairs by the model as it is; the same in every process."""
+
+    def __init__(self, fabric: Fabric, model: R2Former, source: Source, recipe: Recipe) -> None:
+        self.fabric, self.model, self.source, self.recipe = fabric, model, source, recipe
+        self._whole: Descriptors | None = None
+
+    def mine(self, step: int, count: int) -> MinedPairs:
+        """
+        Draw queries for the next steps, and find a positive and hard negatives of each.
+
+        :raises DatasetError: if a query has too few other places.
+        """
+        places, recipe = self.source.places, self.recipe
+        rng = np.random.default_rng([recipe.seed, step])
+        drawn = _draws(len(places.queries), count, rng)
+        sample = np.sort(rng.permutation(len(places.database))[: recipe.sample])
+        database = self._database(drawn, sample, step)
+        asked, inverse = np.unique(drawn, return_inverse=True)
+        queries = self._encode(asked, self.source.query, step)[torch.from_numpy(inverse)]
+        near = [places.same_place[row] for row in drawn]
+        positives = [nearest_positive(query, database, places.positives[row])
+                     for query, row in zip(queries, drawn, strict=True)]
+        if recipe.negatives == 0:
+            negatives = np.zeros((len(drawn), 0), np.int64)
+        elif recipe.mining == 'global':
+            negatives = draw_negatives(queries, database, near, recipe.negatives,
+                                       hardest=recipe.hardest, rng=rng)
+        else:
+            negatives = hardest_negatives(queries, database.part(sample), near, recipe.negatives)
+        share = self._hard_share(queries, database, positives, negatives)
+        return MinedPairs(drawn.tolist(), np.column_stack([positives, negatives]).tolist(), share)
+
+    def _database(self, drawn: Rows, sample: Rows, step: int) -> Descriptors:
+        """Encode what is needed of the database: all of it, or a sample and the positives."""
+        if self.recipe.mining == 'partial':
+            wanted = [sample, *(self.source.places.positives[row] for row in drawn)]
+            rows = np.unique(np.concatenate(wanted))
+            return Descriptors(rows, self._encode(rows, self.source.candidate, step))
+        frozen = self.recipe.stage == 'rerank' and self.source.augment == 'none'
+        if self._whole is None or not frozen:
+            rows = np.arange(len(self.source.places.database))
+            self._whole = Descriptors(rows, self._encode(rows, self.source.candidate, step))
+        return self._whole
+
+    @torch.inference_mode()
+    def _encode(self, rows: Rows, read: Read, step: int) -> torch.Tensor:
+        """Return descriptors (N, D) of rows; each process encodes its share of them."""
+        self.model.eval()
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        share = np.resize(rows, -(-len(rows) // world) * world)[rank::world]
+        chunks = []
+        for start in range(0, len(share), ENCODE_BATCH):
+            images = [read(int(row), [self.recipe.seed, step])
+                      for row in share[start : start + ENCODE_BATCH]]
+            pixels = torch.from_numpy(np.stack(images)).to(self.fabric.device)
+            with self.fabric.autocast():
+                features = self.model.encoder(normalised(pixels, self.model.spec.input))
+            chunks.append(features.descriptor.float())
+        together: Any = self.fabric.all_gather(torch.cat(chunks))
+        if world > 1:  # (world, N / world, D)
+            together = together.transpose(0, 1).flatten(0, 1)
+        found: torch.Tensor = together[: len(rows)].cpu()
+        return found
+
+    def _hard_share(
+        self, queries: torch.Tensor, database: Descriptors, positives: list[int], negatives: Rows
+    ) -> float:
+        if not negatives.size:
+            return float('nan')
+        near = database.vectors[torch.from_numpy(database.positions(np.array(positives)))]
+        far = database.vectors[torch.from_numpy(database.positions(negatives.ravel()))]
+        far = far.view(*negatives.shape, -1)
+        return hard_share(queries, near, far, self.recipe.margin)
+
+
+def _draws(total: int, count: int, rng: np.random.Generator) -> Rows:
+    """Return ``count`` rows of ``total``: all of them once in random order, then all again."""
+    rounds = -(-count // total)
+    return np.concatenate([rng.permutation(total) for _ in range(rounds)])[:count]

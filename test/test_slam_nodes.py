@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The localizer with loop closure and the node pose_graph, as processes and in this one."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+pytest.importorskip('gtsam')
+
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_srvs.srv import Trigger
+from test_localizer import (
+    SETTINGS,
+    SUCCESS,
+    TOPIC,
+    config,  # noqa: F401
+    image_message,
+    make_node,  # noqa: F401
+    wait_for,
+)
+
+from r2former_ros.config import Config, with_values
+from r2former_ros.geometry import angle_deg, distance_m, pose_from_yaw
+from r2former_ros.place_map import PlaceMap
+from r2former_ros.records import Hypothesis, LoopClosure, Place, StampedPose, View
+from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
+from r2former_ros.ros.live import LiveNode, own_domain
+from r2former_ros.ros.pose_graph_node import PoseGraphNode
+from r2former_ros.trajectories import PoseBuffer, read_trajectory
+
+pytestmark = pytest.mark.ros
+PLACES = 8
+DRIVE = {
+    'loop_closure.enabled': True, 'loop_closure.exclusion_s': PLACES - 0.5,
+    'loop_closure.exclusion_m': 5.0, 'loop_closure.min_score': 0.0,
+    'loop_closure.agreement_keyframes': 1, 'loop_closure.verify': False, 'rerank.candidates': 0,
+}
+
+
+def pose_at(i, drift=0.0):
+    """Return the pose of a step of a drive in circles, odometry that turns too much."""
+    angle = 2 * np.pi * i / PLACES + drift * i
+    return pose_from_yaw(10 * np.cos(angle), 10 * np.sin(angle), angle + np.pi / 2)
+
+
+def odometry_message(i, drift=0.0):
+    """Make the odometry of a step; one a second."""
+    message = Odometry(header=header_from((i + 1) * 10**9, 'odom'), child_frame_id='base_link')
+    message.pose.pose = pose_from(pose_at(i, drift))
+    return message
+
+
+def start_pose_graph(tum_path):
+    """Start the node in a process of its own."""
+    command = [sys.executable, '-m', 'r2former_ros.ros.pose_graph_node', '--ros-args',
+               '-r', 'loop_closures:=/localizer/loop_closures',
+               '-p', f'pose_graph.tum_path:={tum_path}', '-p', 'pose_graph.publish_period_s:=0.1',
+               '-p', 'pose_graph.support_m:=100.0']
+    return subprocess.Popen(command)
+
+
+def test_a_drive_through_both_nodes_and_a_kill(tmp_path):
+    """Loops reach the back end, the path is mended, and no acknowledged keyframe is lost."""
+    settings = with_values(Config(), {**SETTINGS, **DRIVE, 'loop_closure.folder': str(tmp_path)})
+    loops, paths, count = [], [], 2 * PLACES
+    process = None
+    with own_domain():
+        live = LiveNode(settings, TOPIC)
+        try:
+            process = start_pose_graph(tmp_path / 'path.tum')
+            live.__enter__()
+            node = live.node
+            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            node.create_subscription(PointCloud2, '/localizer/loop_closures', loops.append, 100)
+            node.create_subscription(PathMessage, '/pose_graph/path', paths.append, latched)
+            save = node.create_client(Trigger, '/localizer/save_map')
+            images = node.create_publisher(Image, TOPIC, 10)
+            odometry = node.create_publisher(Odometry, '/odom', 100)
+            wait_for(lambda: images.get_subscription_count() == 1
+                     and odometry.get_subscription_count() == 2
+                     and node.count_publishers('/pose_graph/path') == 1
+                     and node.count_subscribers('/localizer/loop_closures') == 2
+                     and save.service_is_ready())
+            for i in range(count):
+                odometry.publish(odometry_message(i, drift=0.02))
+                images.publish(image_message(i % PLACES, (i + 1) * 10**9))
+                wait_for(lambda n=i + 1: live.run.count('keyframes') == n)
+            wait_for(lambda: len(loops) == PLACES)
+            future = save.call_async(Trigger.Request())
+            wait_for(future.done)
+            wait_for(lambda: paths and len(paths[-1].poses) == count)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+            live._process.send_signal(signal.SIGKILL)
+            live._process.wait()
+        finally:
+            if process is not None:
+                process.kill()
+            live.close()
+    assert [one.header.stamp.sec for one in loops] == list(range(PLACES + 1, count + 1))
+    for message in loops:
+        (loop,) = loops_from(message)
+        assert message.header.frame_id == 'odom' and loop.view is None
+        assert loop.stamp_ns - loop.hypothesis.place.stamp_ns == PLACES * 10**9
+    corrected = list(read_trajectory(tmp_path / 'path.tum'))
+    assert len(corrected) == count
+    first, second = (corrected[i].map_T_camera for i in (3, 3 + PLACES))
+    assert distance_m(first, second) < distance_m(pose_at(3, 0.02), pose_at(3 + PLACES, 0.02)) / 2
+    assert future.result().success and f'{count} places in' in future.result().message
+    files = list(tmp_path.glob('drive_*.r2map'))
+    assert len(files) == 2 and any(path.stem.endswith('_saved') for path in files)
+    for path in files:
+        with PlaceMap.open(path) as place_map:
+            assert list(place_map.problems()) == []
+            stamps = [place.stamp_ns for place in place_map.places().values()]
+        assert stamps == [(i + 1) * 10**9 for i in range(count)]
+
+
+def test_a_saved_map_and_the_own_past_are_told_apart(make_node, tmp_path):  # noqa: F811
+    node = make_node(**{**DRIVE, 'loop_closure.exclusion_s': 3.5, 'map.frame_id': 'site',
+                        'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    published = []
+    node.loops._publisher.publish = published.append
+    for i in range(6):
+        node.odometry._on_odometry(odometry_message(i))
+        assert node._work(image_message(i % 4, (i + 1) * 10**9))
+    frames = [(one.header.stamp.sec, one.header.frame_id) for one in published]
+    assert [frame for _, frame in frames].count('site') == 6
+    assert [stamp for stamp, frame in frames if frame == 'odom'] == [5, 6]
+
+
+def test_without_odometry_nothing_is_added_and_no_file_stays(make_node, tmp_path):  # noqa: F811
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': '""'})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    assert node._work(image_message(1, 5))
+    assert len(node.loops.place_map) == 0
+    assert len(list(tmp_path.glob('*.r2map'))) == 1
+    assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
+    assert list(tmp_path.iterdir()) == []
+    assert node.loops is None
+
+
+def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': '""'})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    for i, places in enumerate((0, 1, 2, 3)):
+        assert node._work(image_message(i, (i + 1) * 10**9))
+        assert len(node.loops.place_map) == places
+        node.odometry._on_odometry(odometry_message(i))
+    stamps = [place.stamp_ns for place in node.loops.place_map.places().values()]
+    assert stamps == [10**9, 2 * 10**9, 3 * 10**9]
+
+
+def test_intrinsics_reach_the_loop_closer(make_node, tmp_path):  # noqa: F811
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == SUCCESS
+    message = CameraInfo(width=128, height=96, distortion_model='plumb_bob')
+    node.loops._on_camera(message)
+    assert node.loops.closer.camera is None
+    message.k = [100.0, 0.0, 64.0, 0.0, 110.0, 48.0, 0.0, 0.0, 1.0]
+    node.loops._on_camera(message)
+    assert node.loops.closer.camera.matrix[1].tolist() == [0.0, 110.0, 48.0]
+    message.distortion_model = 'omni'
+    node.loops._on_camera(message)
+    assert node.loops.closer.camera is None
+
+
+@pytest.fixture
+def back_end():
+    """The node pose_graph in this process."""
+    with own_domain(['--ros-args', '-p', 'pose_graph.min_support:=0']):
+        node = PoseGraphNode()
+        yield node
+        node.destroy_node()
+
+
+def test_a_loop_waits_for_its_odometry(back_end):
+    place = Place(1, 10**9, pose_at(0), '')
+    view = View(pose_from_yaw(0, 0, 0.1)[:3, :3], np.array([0.6, 0.8, 0.0]), 30)
+    loop = LoopClosure((PLACES + 1) * 10**9, Hypothesis(place, 0.9, 0.95, 33), view=view)
+    for i in range(PLACES):
+        back_end._on_odometry(odometry_message(i))
+    back_end._on_loops(loop_message(loop, 'odom'))
+    back_end._on_loops(loop_message(loop, 'site'))
+    assert (len(back_end.waiting), back_end._loops) == (1, 0)
+    assert angle_deg(np.block([[back_end.waiting[0].view.rotation, np.zeros((3, 1))],
+                               [0, 0, 0, 1]]), pose_from_yaw(0, 0, 0.1)) < 0.01
+    assert back_end.waiting[0].view.direction == pytest.approx([0.6, 0.8, 0.0])
+    back_end._on_odometry(odometry_message(PLACES))
+    assert (len(back_end.waiting), back_end._loops) == (0, 1)
+    unknown = replace(loop, hypothesis=replace(loop.hypothesis, place=replace(place, stamp_ns=5)))
+    back_end._on_loops(loop_message(unknown, 'odom'))
+    assert (len(back_end.waiting), back_end._loops) == (0, 1)
+    assert back_end.describe() == '9 poses, 1 loop closures, 1 of them hold; 0 wait for odometry'
+
+
+def test_a_wrong_setting_ends_the_back_end_with_one_line():
+    command = [sys.executable, '-m', 'r2former_ros.ros.pose_graph_node', '--ros-args', '-p',
+               'pose_graph.loop_sigma_m:=-1.0']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert 'pose_graph.loop_sigma_m: -1.0 is outside' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_poses_of_the_stream_are_found_between_messages():
+    buffer = PoseBuffer(tolerance_ns=100)
+    assert buffer.at(0) is None
+    for stamp in (1000, 2000):
+        buffer.add(StampedPose(stamp, pose_from_yaw(stamp / 1000, 0, 0)))
+    assert buffer.at(1500)[0, 3] == pytest.approx(1.5)
+    assert buffer.at(2100)[0, 3] == 2.0
+    assert buffer.at(2101) is None
+    buffer.add(StampedPose(500, np.eye(4)))
+    assert buffer.at(1500) is None
+
+
