@@ -107,7 +107,7 @@ def test_a_build_that_was_killed_goes_on(tmp_path):
 @pytest.mark.parametrize(('arguments', 'match'), [
     (['export', 'm.r2map', 'x', '--format', 'tum'], 'none of 3 places has a pose'),
     (['plot', 'm.r2map', 'x.png'], 'none of 3 places has a pose'),
-    (['calibrate', 'm.r2map', *SMALL], 'only 0 places have others further than 25 m'),
+    (['calibrate', 'm.r2map', *SMALL], 'only 0 places have others further than 50 m'),
     (['calibrate', 'm.r2map', '--false-accept-rate', '1', *SMALL], 'must lie between 0 and 1'),
     (['calibrate', 'm.r2map', '--near', '30', *SMALL], 'expected at least 1, and 0 < near'),
     (['prune', 'm.r2map', 'x.r2map', '--angle', '200'], '--angle 200: must be'),
