@@ -244,7 +244,7 @@ class PlaceMap:
         if not np.isfinite(pose).all():
             raise MapError(f'{self.location}: a pose with values that are not finite; give None '
                            'where the pose is unknown')
-        x, y, z = map(float, pose[:3, 3])
+        x, y, z = (pose[:3, 3] + 0.0).tolist()  # SQLite turns -0.0, which has other bits, into 0.0
         return x, y, z, np.ascontiguousarray(pose[:3, :3], '<f8').tobytes()
 
     def _checked_descriptor(self, descriptor: Vector) -> bytes:

@@ -127,6 +127,15 @@ def test_preloading_stops_at_its_budget(tmp_path):
         assert place_map.preload(budget_mb=1) == 2
 
 
+def test_a_place_at_minus_zero_is_intact(site):
+    pose = np.eye(4)
+    pose[:3, 3] = 1.0, -0.0, -0.0
+    with PlaceMap.open(site, writable=True) as place_map:
+        place_map.add(replace(keyframe(9), map_T_camera=pose))
+        assert list(place_map.problems()) == []
+        assert np.array_equal(place_map.places()[4].map_T_camera, pose)
+
+
 def test_places_can_be_added_later(site):
     with PlaceMap.open(site, writable=True) as place_map:
         assert place_map.add(keyframe(9)) == 4

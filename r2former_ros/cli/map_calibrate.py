@@ -21,8 +21,8 @@ def add_parser(actions: Any) -> None:
     parser.add_argument('map', metavar='M.r2map')
     parser.add_argument('--false-accept-rate', type=float, default=0.05, metavar='R',
                         help='share of foreign images that may pass (default 0.05)')
-    parser.add_argument('--radius', type=float, default=25.0, metavar='M',
-                        help='places further apart show nothing in common (default 25 m)')
+    parser.add_argument('--radius', type=float, default=50.0, metavar='M',
+                        help='places further apart show nothing in common (default 50 m)')
     parser.add_argument('--near', type=float, default=8.0, metavar='M',
                         help='places nearer than this show the same (default 8 m)')
     parser.add_argument('--queries', type=int, default=1000, metavar='N',
