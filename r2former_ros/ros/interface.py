@@ -81,7 +81,7 @@ LOCALIZE_ONCE = Service(
     '~/localize_once', 'Answer with the result of the next image, as one line of JSON')
 SERVICES = (RELOAD_MAP, RESET, LOCALIZE_ONCE)
 
-# These are there only with loop_closure.enabled; docs/slam.md lists them.
+# These are there only with loop_closure.enabled.
 CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',
                     'Intrinsics, optional: they give loop closures a rotation')
 LOOP_CLOSURES = Topic(
@@ -89,6 +89,7 @@ LOOP_CLOSURES = Topic(
     'A keyframe that was taken near a place. The frame is that of the odometry for a place of '
     'this drive, and that of the map for one of a saved map')
 SAVE_MAP = Service('~/save_map', 'Copy the map of this drive')
+LOOP_CLOSURE = (CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP)
 
 
 def create_publisher(node: LifecycleNode, topic: Topic) -> Any:
