@@ -32,7 +32,7 @@ ARGUMENTS = {
     'use_sim_time': ('', 'true: take the time from /clock; where empty, as in params_file'),
     'log_level': ('info', 'debug, info, warn or error'),
 }
-NOT_OF_LOCALIZER = ('camera_info', 'odom', 'tum')
+NOT_OF_LOCALIZER = ('camera_info', 'tum')
 
 
 def generate_launch_description():
@@ -54,7 +54,6 @@ def start(context: LaunchContext):
              for name in (*ARGUMENTS, 'params_file')}
     localize = PathJoinSubstitution([FindPackageShare(PACKAGE), 'launch', 'localize.launch.py'])
     localizer = GroupAction([
-        SetRemap('odom', given['odom']),
         SetRemap('camera_info', given['camera_info']),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(localize),

@@ -27,7 +27,18 @@ ACTIVE_PLACES = 512
 """So many most probable places are moved by a prediction; the others keep next to nothing."""
 OFF_THE_MAP = 1e-3
 """Weight of leaving the map beside the kernel's sum over places: far from all, it wins."""
-SMALLEST_ODDS = 1e-3
+NAMED_BY_CHANCE = 0.1
+"""
+On a map of P places, K hypotheses name a place by chance K / P of the time. That it is named
+with a good score speaks for it so much the more; a tenth of that counts, since a place's
+neighbours are named with it.
+"""
+SEEN_WITH_IT = 0.5
+"""Where a place is named, those near it need not be: a deviation, of agreement_radius_m."""
+FARTHEST_SIGMAS = 4.0
+"""Beyond so many deviations a place is not reached; on a large map most are not."""
+SURE = 1e-15
+"""A probability comes no nearer to 0 and 1 than this, so that its odds are finite."""
 FIRST_OUTSIDE = 0.5
 """Probability of "not in the map" before the first image."""
 
@@ -42,7 +53,8 @@ class PlaceFilter:
         poses = [one.map_T_camera for one in self._places if one.map_T_camera is not None]
         self._poses = np.array(poses) if poses and len(poses) == len(self._places) else None
         self._positions = self._positions_m()
-        self._spacing_m = _spacing_m(self._positions)
+        self._tree = cKDTree(self._positions)
+        self._spacing_m = _spacing_m(self._tree)
         self.reset()
 
     def reset(self) -> None:
@@ -89,18 +101,30 @@ class PlaceFilter:
 
     def _predict(self, motion: Pose | None) -> None:
         """Move the belief to places near by, or to where the motion leads."""
-        active = np.argsort(self._belief)[-ACTIVE_PLACES:]
+        active = np.arange(len(self._places))
+        if len(active) > ACTIVE_PLACES:
+            active = np.argpartition(self._belief, -ACTIVE_PLACES)[-ACTIVE_PLACES:]
         if motion is None or self._poses is None:
             centres, sigma_m = self._positions[active], self.config.agreement_radius_m / 2
         else:
             centres = (self._poses[active] @ motion)[:, :3, 3]
             travel_m = float(np.linalg.norm(motion[:3, 3]))
             sigma_m = self._spacing_m / 2 + self.config.odometry_error_percent / 100 * travel_m
-        kernel = _gaussian(centres, self._positions, max(sigma_m, 1e-3))  # (A, P)
-        moved = self._belief[active] @ (kernel / (kernel.sum(axis=1, keepdims=True) + OFF_THE_MAP))
+        start, end, weights = self._reached(centres, max(sigma_m, 1e-3))
+        sums = np.bincount(start, weights, minlength=len(active)) + OFF_THE_MAP
+        shares = weights * (self._belief[active] / sums)[start]
+        moved = np.bincount(end, shares, minlength=len(self._places))
         leave = self.config.leave_probability
         outside = 1 - self._belief.sum()
         self._belief = (1 - leave) * moved + leave * outside / len(self._places)
+
+    def _reached(
+        self, centres: NDArray[np.float64], sigma_m: float
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """Return rows of centres (A, 3), of the places near them, and Gaussian weights up to 1."""
+        near = cKDTree(centres).sparse_distance_matrix(
+            self._tree, FARTHEST_SIGMAS * sigma_m, output_type='ndarray')
+        return near['i'], near['j'], np.exp(-near['v']**2 / (2 * sigma_m**2))
 
     def _observe(self, hypotheses: Sequence[Hypothesis], min_score: float) -> None:
         """Weigh each place by how much more likely the image is there than outside the map."""
@@ -108,10 +132,15 @@ class PlaceFilter:
         target = _odds(config.localized_probability)
         most = max(1 / config.miss_likelihood, (count * target) ** (1 / config.agreement_frames))
         ratio = np.full(count, config.miss_likelihood)
-        for one in hypotheses:
-            row = self._row[one.place.place_id]
-            ratio[row] = np.clip(
-                _odds(one.score) / _odds(min_score), config.miss_likelihood, most)
+        if hypotheses:
+            odds = np.array([_odds(one.score) / _odds(min_score) for one in hypotheses])
+            surprise = max(1.0, NAMED_BY_CHANCE * count / len(hypotheses))
+            speaks = np.where(odds >= 1, surprise, 1.0) * odds
+            rows = [self._row[one.place.place_id] for one in hypotheses]
+            sigma_m = max(SEEN_WITH_IT * config.agreement_radius_m, 1e-3)
+            named, seen, weights = self._reached(self._positions[rows], sigma_m)
+            np.maximum.at(ratio, seen, np.minimum(speaks[named], 1.0) * weights)
+            np.maximum.at(ratio, rows, np.minimum(speaks, most))
         outside = max(1 - self._belief.sum(), 0.0)
         weighed = self._belief * ratio
         self._belief = weighed / (weighed.sum() + outside)
@@ -180,23 +209,14 @@ def pose_covariance(belief: Belief, config: DecisionConfig) -> NDArray[np.float6
     return covariance
 
 
-def _spacing_m(positions: NDArray[np.float64]) -> float:
+def _spacing_m(tree: cKDTree) -> float:
     """Return the median distance from a place to the nearest other one."""
-    if len(positions) < 2:
+    if tree.n < 2:
         return 0.0
-    distances, _ = cKDTree(positions).query(positions, k=2)
+    distances, _ = tree.query(tree.data, k=2)
     return float(np.median(distances[:, 1]))
 
 
-def _gaussian(
-    centres: NDArray[np.float64], positions: NDArray[np.float64], sigma_m: float
-) -> NDArray[np.float64]:
-    """Return how near positions (P, 3) are to centres (A, 3), as (A, P) weights up to 1."""
-    squared = (centres**2).sum(1)[:, None] + (positions**2).sum(1) - 2 * centres @ positions.T
-    weights: NDArray[np.float64] = np.exp(-np.maximum(squared, 0) / (2 * sigma_m**2))
-    return weights
-
-
 def _odds(probability: float) -> float:
-    inside = min(max(probability, SMALLEST_ODDS), 1 - SMALLEST_ODDS)
+    inside = min(max(probability, SURE), 1 - SURE)
     return inside / (1 - inside)

@@ -134,11 +134,14 @@ class Recognizer:
             hypotheses = self.rerank(query, candidates)
         with _timed(latency_ms, 'verify'):
             hypotheses, trusted = self.verify(query, hypotheses)
+        min_score = self.config.decision.min_score
         state, belief = self.filter.decide(
-            trusted, min_score=self.config.decision.min_score, odom_T_camera=odom_T_camera
+            trusted, min_score=min_score, odom_T_camera=odom_T_camera
         )
+        accepted = bool(trusted) and trusted[0].score >= min_score
         recognition = Recognition(
-            frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms, belief
+            frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms, belief,
+            accepted,
         )
         return recognition, query
 

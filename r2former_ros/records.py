@@ -189,7 +189,8 @@ class Recognition:
 
     ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
     ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify. ``belief`` takes the
-    images before into account; None on an empty map.
+    images before into account; None on an empty map. ``accepted`` is about this image alone: its
+    best hypothesis has a score of ``decision.min_score`` and stood the geometric check, if any.
     """
 
     stamp_ns: int
@@ -198,6 +199,7 @@ class Recognition:
     candidates: tuple[Candidate, ...]
     latency_ms: dict[str, float] = field(default_factory=dict)
     belief: Belief | None = None
+    accepted: bool = False
 
     @property
     def best(self) -> Hypothesis | None:

@@ -154,7 +154,7 @@ def test_a_mistake_gives_one_line_and_exit_code_2(
 @pytest.mark.parametrize(('arguments', 'match'), [
     ([], 'COMMAND'),
     (['localise'], 'invalid choice'),
-    (['map', 'build', 'm.r2map'], 'one of the arguments --bag --images is required'),
+    (['map', 'build', 'm.r2map'], 'one of the arguments --bag --images --dataset is required'),
 ])
 def test_a_wrong_command_line_gives_one_line(arguments, match, capsys):
     with pytest.raises(SystemExit) as stop:

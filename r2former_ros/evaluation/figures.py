@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import angle_deg, distance_m
-from ..records import Place, State
+from ..records import Place
 from .measures import Curve, average_precision, recall_at
 from .outcomes import RERANK, RETRIEVAL, Outcome, inside, outside
 
@@ -77,10 +77,10 @@ def accepts(outcome: Outcome, min_score: float) -> bool:
     """
     Say whether the best reranked answer is accepted.
 
-    It is where the recognizer did not say lost; where its state is not known, by the score.
+    The recognizer says so; where its word is not known, the score does.
     """
-    if outcome.state:
-        return outcome.state != State.LOST.value
+    if outcome.accepted is not None:
+        return outcome.accepted
     ranking = outcome.rankings[RERANK]
     return bool(ranking.places) and ranking.score >= min_score
 

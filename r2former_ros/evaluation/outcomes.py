@@ -46,14 +46,15 @@ class Outcome:
     """
     The answers to one query, by method.
 
-    ``state`` is what the recognizer's decision was, and empty where it is not known;
-    ``latency_ms`` has one entry a stage.
+    ``state`` is what the recognizer said after the images so far, ``accepted`` what it held of
+    this one alone; empty and None where that is not known. ``latency_ms`` has one entry a stage.
     """
 
     query: Query
     rankings: dict[str, Ranking]
     state: str = ''
     latency_ms: dict[str, float] = field(default_factory=dict)
+    accepted: bool | None = None
 
     def first_right(self, method: str) -> int | None:
         """Return the rank, from 1, of the first right place, or None."""

@@ -82,7 +82,8 @@ class Runner:
             start = time.perf_counter()
             rankings[method.name] = method.rank(sight)
             latency_ms[method.name] = (time.perf_counter() - start) * 1e3
-        return Outcome(query, rankings, recognition.state.value, latency_ms)
+        return Outcome(
+            query, rankings, recognition.state.value, latency_ms, recognition.accepted)
 
     def _recognize(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
         """Recognise; stages that were looked up count with the time that they once took."""
