@@ -9,6 +9,7 @@ and any number of candidates. Both name in their metadata the weights they were 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,9 +132,12 @@ def _export(
     graph: nn.Module, arguments: tuple[torch.Tensor, ...], path: Path, fingerprint: str,
     **names: Any,
 ) -> Path:
-    program = torch.onnx.export(
-        graph.eval(), arguments, dynamo=True, verbose=False, **names
-    )
+    with warnings.catch_warnings():
+        # It warns that inputs share the axis that is meant to be shared.
+        warnings.filterwarnings('ignore', message='.*The axis name')
+        program = torch.onnx.export(
+            graph.eval(), arguments, dynamo=True, verbose=False, **names
+        )
     assert program is not None  # with dynamo, a program always comes back
     program.model.metadata_props[FINGERPRINT] = fingerprint
     program.save(path, external_data=False)
