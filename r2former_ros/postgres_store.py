@@ -112,8 +112,8 @@ class Address(NamedTuple):
         match = ADDRESS.fullmatch(text)
         if match is None or 'password' in match['uri'].partition('?')[2].lower():
             raise MapError(f'a map in PostgreSQL is addressed as {FORM}, without a password '
-                           '(which belongs into PGPASSWORD or ~/.pgpass); MAP is a letter, then '
-                           'at most 62 letters, digits, _ and -')
+                           '(that belongs in PGPASSWORD or ~/.pgpass); MAP is a letter, then at '
+                           'most 62 letters, digits, _ and -')
         return cls(match['uri'], match['database'], match['name'])
 
     @property
@@ -161,10 +161,9 @@ class PostgresStore:
                 connection.execute(f'CREATE SCHEMA "{where.name}"')
                 _enter(where, connection)
                 connection.execute(SCHEMA.format(dim=int(header.descriptor_dim)))
-                rows = [*meta_rows(header, uuid.uuid4().hex)]
+                rows = meta_rows(header, uuid.uuid4().hex)
                 connection.cursor().executemany('INSERT INTO meta VALUES (%s, %s, %s)', rows)
-                comment = f"COMMENT ON SCHEMA \"{where.name}\" IS '{_mark()}'"
-                connection.execute(comment)
+                connection.execute(f'COMMENT ON SCHEMA "{where.name}" IS \'{_mark()}\'')
             return cls(where, connection)
 
     @classmethod
@@ -332,13 +331,12 @@ def _connected(where: Address) -> Connection:
     except ImportError as error:
         raise MapError(f'{where.text}: maps in PostgreSQL need psycopg ({error}): '
                        "pip install 'psycopg[binary]', or r2former_ros[postgres]") from error
-    defaults = {'connect_timeout': TIMEOUT_S, 'application_name': 'r2former_ros'}
+    options: dict[str, Any] = {'connect_timeout': TIMEOUT_S, 'application_name': 'r2former_ros'}
     try:
-        given = psycopg.conninfo.conninfo_to_dict(where.uri)
-        connection = psycopg.connect(autocommit=True, **{**defaults, **given})  # type: ignore
+        options.update(psycopg.conninfo.conninfo_to_dict(where.uri))
+        return psycopg.connect(autocommit=True, **options)
     except psycopg.Error as error:
         raise MapError(f'{where.text}: cannot connect to the server ({_line(error)})') from error
-    return connection
 
 
 def _require_map(where: Address, connection: Connection) -> None:
