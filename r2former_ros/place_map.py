@@ -33,7 +33,7 @@ __all__ = ['MapHeader', 'PlaceMap', 'in_database', 'map_exists']
 
 def in_database(path: str | Path) -> bool:
     """Say whether a map is addressed in a database, instead of by a file's path."""
-    return str(path).startswith('postgresql:')
+    return str(path).startswith(('postgresql:', 'postgres:'))
 
 
 def map_exists(path: str | Path) -> bool:

@@ -11,21 +11,17 @@ with the connection. Readers may come and go meanwhile.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import MapError
 from .place_store import (
-    FORMAT_VERSION,
     NOTE,
     BlobRow,
     MapHeader,
@@ -37,21 +33,20 @@ from .place_store import (
     read_note,
     released_on_error,
 )
+from .postgres_connection import (
+    Address,
+    connected,
+    enter,
+    has_schema,
+    lock,
+    mark,
+    require_map,
+    translated,
+)
 
 if TYPE_CHECKING:
-    import psycopg
+    from .postgres_connection import Connection
 
-    Connection = psycopg.Connection[tuple[Any, ...]]
-
-FORM = 'postgresql://USER@HOST:PORT/DATABASE#MAP'
-HOST = r'(?:[\w.%-]+|\[[\da-fA-F:.]+\])?(?::\d+)?'
-ADDRESS = re.compile(
-    rf'(?P<uri>postgresql://(?:[^:/?#@]+:?@)?{HOST}(?:,{HOST})*/(?P<database>[^/?#@]+)'
-    r'(?:\?[^#@]*)?)#(?P<name>[A-Za-z_][\w-]{0,62})', re.ASCII)
-TIMEOUT_S = 10
-"""How long to wait for a server, unless the address says otherwise (``connect_timeout``)."""
-LOCK_WAIT = '1s'
-"""Time for the server to notice that a writer before was killed."""
 VECTORS_AT_ONCE, BLOBS_AT_ONCE = 4096, 64
 """Rows read by one query: a few megabytes of either kind."""
 
@@ -95,39 +90,6 @@ INSERT = """WITH place AS (INSERT INTO places VALUES (%s, %s, %s, %s, %s, %s, %s
             INSERT INTO thumbnails VALUES (%s, %s, %s)"""
 
 
-class Address(NamedTuple):
-    """Where a map lies. Neither part holds a password, so that both can be shown."""
-
-    uri: str
-    database: str
-    name: str
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """
-        Split an address.
-
-        :raises MapError: if it is none, or holds a password; it is then not shown.
-        """
-        match = ADDRESS.fullmatch(text)
-        if match is None or 'password' in match['uri'].partition('?')[2].lower():
-            raise MapError(f'a map in PostgreSQL is addressed as {FORM}, without a password '
-                           '(that belongs in PGPASSWORD or ~/.pgpass); MAP is a letter, then at '
-                           'most 62 letters, digits, _ and -')
-        return cls(match['uri'], match['database'], match['name'])
-
-    @property
-    def text(self) -> str:
-        """The address as it was given."""
-        return f'{self.uri}#{self.name}'
-
-    @property
-    def lock_key(self) -> int:
-        """The number of the map's advisory lock in its database."""
-        digest = hashlib.sha256(f'r2former_ros:{self.name}'.encode()).digest()
-        return int.from_bytes(digest[:8], 'big', signed=True)
-
-
 class PostgresStore:
     """A map in a database, connected to. Its calls are those of ``PlaceStore``."""
 
@@ -152,18 +114,18 @@ class PostgresStore:
         :raises MapError: if there is one of this name, or the server does not let us.
         """
         where = Address.parse(str(address))
-        connection = _connected(where)
-        with _translated(where), released_on_error(connection.close):
-            _lock(where, connection)
-            if _has_schema(where, connection):
+        connection = connected(where)
+        with translated(where), released_on_error(connection.close):
+            lock(where, connection)
+            if has_schema(where, connection):
                 raise MapError(f'{where.text}: exists already; choose another name or remove it')
             with connection.transaction():
                 connection.execute(f'CREATE SCHEMA "{where.name}"')
-                _enter(where, connection)
+                enter(where, connection)
                 connection.execute(SCHEMA.format(dim=int(header.descriptor_dim)))
                 rows = meta_rows(header, uuid.uuid4().hex)
                 connection.cursor().executemany('INSERT INTO meta VALUES (%s, %s, %s)', rows)
-                connection.execute(f'COMMENT ON SCHEMA "{where.name}" IS \'{_mark()}\'')
+                connection.execute(f'COMMENT ON SCHEMA "{where.name}" IS \'{mark()}\'')
             return cls(where, connection)
 
     @classmethod
@@ -175,14 +137,14 @@ class PostgresStore:
             format, or, to be written, is being written already.
         """
         where = Address.parse(str(address))
-        connection = _connected(where)
-        with _translated(where), released_on_error(connection.close):
-            _require_map(where, connection)
+        connection = connected(where)
+        with translated(where), released_on_error(connection.close):
+            require_map(where, connection)
             if writable:
-                _lock(where, connection)
+                lock(where, connection)
             else:
                 connection.execute('SET default_transaction_read_only = on')
-            _enter(where, connection)
+            enter(where, connection)
             return cls(where, connection)
 
     @staticmethod
@@ -193,9 +155,9 @@ class PostgresStore:
         :raises MapError: if the server cannot be asked.
         """
         where = Address.parse(str(address))
-        connection = _connected(where)
-        with _translated(where), connection:
-            return _has_schema(where, connection)
+        connection = connected(where)
+        with translated(where), connection:
+            return has_schema(where, connection)
 
     def close(self) -> None:
         """Close the connection; with it goes the writer's lock."""
@@ -203,7 +165,7 @@ class PostgresStore:
 
     def remove(self) -> None:
         """Remove the map and close the connection."""
-        with _translated(self._address):
+        with translated(self._address):
             self._connection.execute(f'DROP SCHEMA "{self._address.name}" CASCADE')
         self.close()
 
@@ -228,7 +190,7 @@ class PostgresStore:
                 ids.append(numbered.place_id)
                 yield _columns(numbered)
 
-        with _translated(self._address), self._connection.transaction():
+        with translated(self._address), self._connection.transaction():
             next_id = self._one('SELECT coalesce(max(id), 0) FROM places')[0] + 1
             self._connection.cursor().executemany(INSERT, rows())
         return ids
@@ -277,7 +239,7 @@ class PostgresStore:
 
     def write_note(self, name: str, value: Any) -> None:
         """Write what JSON can hold under a name, in one transaction."""
-        with _translated(self._address):
+        with translated(self._address):
             self._connection.execute(
                 'INSERT INTO meta VALUES (%s, %s, %s) ON CONFLICT (key) DO UPDATE '
                 'SET value = excluded.value, checksum = excluded.checksum', note_row(name, value))
@@ -296,7 +258,7 @@ class PostgresStore:
         return self._all(query, values)[0]
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with _translated(self._address):
+        with translated(self._address):
             return self._connection.cursor(binary=True).execute(query, values).fetchall()
 
 
@@ -318,102 +280,6 @@ def _feature_rows(row: tuple[Any, ...]) -> tuple[BlobRow, BlobRow]:
     place_id, vector, vector_checksum, local, local_checksum = row
     return (BlobRow(place_id, _float32(vector), vector_checksum),
             BlobRow(place_id, local, local_checksum))
-
-
-def _connected(where: Address) -> Connection:
-    """
-    Connect; each statement is a transaction of its own where no other is begun.
-
-    :raises MapError: if psycopg is not installed, or the server not reached.
-    """
-    try:
-        import psycopg
-    except ImportError as error:
-        raise MapError(f'{where.text}: maps in PostgreSQL need psycopg ({error}): '
-                       "pip install 'psycopg[binary]', or r2former_ros[postgres]") from error
-    options: dict[str, Any] = {'connect_timeout': TIMEOUT_S, 'application_name': 'r2former_ros'}
-    try:
-        options.update(psycopg.conninfo.conninfo_to_dict(where.uri))
-        return psycopg.connect(autocommit=True, **options)
-    except psycopg.Error as error:
-        raise MapError(f'{where.text}: cannot connect to the server ({_line(error)})') from error
-
-
-def _require_map(where: Address, connection: Connection) -> None:
-    if not _has_schema(where, connection):
-        raise MapError(f'{where.text}: no such map in database {where.database}; r2former map '
-                       'build makes one')
-    query = 'SELECT obj_description(%s::regnamespace)'
-    row = connection.execute(query, (f'"{where.name}"',)).fetchone()
-    mark = row[0] if row else None
-    if mark is None or not mark.startswith(_mark('')):
-        raise MapError(f'{where.text}: is no r2former map, but another schema of this name')
-    if mark != _mark():
-        raise MapError(f'{where.text}: {mark}, but this version reads {FORMAT_VERSION}; update '
-                       'r2former_ros, or build the map again')
-
-
-def _mark(version: int | str = FORMAT_VERSION) -> str:
-    """Return the comment on a map's schema."""
-    return f'r2former map, format {version}'
-
-
-def _has_schema(where: Address, connection: Connection) -> bool:
-    query = 'SELECT 1 FROM pg_namespace WHERE nspname = %s'
-    return connection.execute(query, (where.name,)).fetchone() is not None
-
-
-def _enter(where: Address, connection: Connection) -> None:
-    """
-    Make the map's tables, and the type vector, known by their plain names.
-
-    :raises MapError: if the database has no pgvector.
-    """
-    row = connection.execute(
-        'SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace '
-        "WHERE extname = 'vector'").fetchone()
-    if row is None:
-        raise MapError(f'{where.text}: database {where.database} has no pgvector; install it on '
-                       'the server and run there, as superuser: CREATE EXTENSION vector')
-    query = "SELECT set_config('search_path', format('%%I, %%I', %s::text, %s::text), false)"
-    connection.execute(query, (where.name, row[0]))
-
-
-def _lock(where: Address, connection: Connection) -> None:
-    """
-    Take the right to write. The server is to notice within a minute that our machine has gone.
-
-    :raises MapError: if another writer has it.
-    """
-    import psycopg
-
-    for name, value in (('idle', '30'), ('interval', '10'), ('count', '3')):
-        connection.execute(f'SET tcp_keepalives_{name} = {value}')
-    connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
-    try:
-        connection.execute('SELECT pg_advisory_lock(%s)', (where.lock_key,))
-    except psycopg.errors.LockNotAvailable:
-        raise MapError(f'{where.text}: another process is writing to it; one writer at a time') \
-            from None
-    connection.execute('RESET lock_timeout')
-
-
-@contextmanager
-def _translated(where: Address) -> Iterator[None]:
-    """Turn psycopg's errors into ours, naming the map and a remedy."""
-    import psycopg
-
-    try:
-        yield
-    except psycopg.errors.DiskFull as error:
-        raise MapError(f'{where.text}: cannot be written ({_line(error)}); is the disk full? '
-                       'Places added before are safe') from error
-    except psycopg.Error as error:
-        raise MapError(f'{where.text}: cannot be read or written ({_line(error)})') from error
-
-
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())
 
 
 def _cache_folder() -> Path:

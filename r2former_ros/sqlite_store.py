@@ -154,10 +154,10 @@ class SqliteStore:
         :raises MapError: if the file cannot be written.
         """
         part = Path(f'{path}.part')
+        _unlink(part)
+        with closing(cls.create(part, header)) as store, released_on_error(store.remove):
+            yield store
         try:
-            _unlink(part)
-            with closing(cls.create(part, header)) as store, released_on_error(store.remove):
-                yield store
             os.replace(part, path)
         except OSError as error:
             raise MapError(f'{path}: cannot be written ({error.strerror})') from error
@@ -356,8 +356,11 @@ def row_bytes(size: int) -> float:
 
 def _unlink(path: Path) -> None:
     """Remove a map with what a kill may have left beside it."""
-    for suffix in ('', '-wal', '-shm'):
-        Path(f'{path}{suffix}').unlink(missing_ok=True)
+    try:
+        for suffix in ('', '-wal', '-shm'):
+            Path(f'{path}{suffix}').unlink(missing_ok=True)
+    except OSError as error:
+        raise MapError(f'{path}: cannot be removed ({error.strerror})') from error
 
 
 def _explained(error: sqlite3.Error) -> str:
