@@ -25,7 +25,7 @@ ADDRESS = re.compile(
     r'(?:\?[^#@]*)?)#(?P<name>[A-Za-z_][\w-]{0,62})', re.ASCII)
 TIMEOUT_S = 10
 """How long to wait for a server, unless the address says otherwise (``connect_timeout``)."""
-LOCK_WAIT = '1s'
+LOCK_WAIT = '2s'
 """Time for the server to notice that a writer before was killed."""
 
 
