@@ -34,18 +34,22 @@ def encode(features: LocalFeatures, dtype: str) -> bytes:
     return bytes(ranges.tobytes() + head.tobytes() + body.tobytes())
 
 
-def decode(blob: bytes, dtype: str, local_dim: int) -> LocalFeatures:
+def decode(blob: bytes, dtype: str, local_dim: int, *, widen: bool = True) -> LocalFeatures:
     """
     Read what ``encode`` wrote, as float32.
 
+    :param widen: False leaves float16 as it is, without a copy: PyTorch widens it quicker.
     :raises MapError: if the length does not fit.
     """
     count = feature_count(blob, dtype, local_dim)
     start = _ranges_bytes(dtype, local_dim)
-    head = np.frombuffer(blob, '<f2', count * 3, start).reshape(count, 3).astype(np.float32)
+    numbers = np.float32 if widen else np.float16
+    head = np.frombuffer(blob, '<f2', count * 3, start).reshape(count, 3)
+    head = head.astype(numbers, copy=False)
     rest = memoryview(blob)[start + count * 6 :]
     if dtype == 'float16':
-        descriptors = np.frombuffer(rest, '<f2').reshape(count, local_dim).astype(np.float32)
+        descriptors = np.frombuffer(rest, '<f2').reshape(count, local_dim)
+        descriptors = descriptors.astype(numbers, copy=False)
     else:
         low, step = np.frombuffer(blob, '<f4', 2 * local_dim).reshape(2, local_dim)
         steps = np.frombuffer(rest, np.uint8).reshape(count, local_dim)

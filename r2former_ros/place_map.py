@@ -169,17 +169,20 @@ class PlaceMap:
             self._preloaded[descriptor.place_id] = blobs
         return len(self._preloaded)
 
-    def features(self, place_ids: Sequence[int]) -> tuple[list[Vector], list[LocalFeatures]]:
+    def features(
+        self, place_ids: Sequence[int], *, widen: bool = True
+    ) -> tuple[list[Vector], list[LocalFeatures]]:
         """
         Return descriptors and local features of places, from memory or, by id, from the store.
 
+        :param widen: False leaves local features in float16 where they are stored so.
         :raises MapError: if a place is missing or damaged.
         """
         blobs = [self._preloaded.get(one) or self._read_features(one) for one in place_ids]
         header = self.header
         return (
             [np.frombuffer(descriptor, '<f4') for descriptor, _ in blobs],
-            [local_codec.decode(local, header.local_dtype, header.local_dim)
+            [local_codec.decode(local, header.local_dtype, header.local_dim, widen=widen)
              for _, local in blobs],
         )
 

@@ -186,7 +186,7 @@ class Recognizer:
     ) -> tuple[list[Candidate], ImageFeatures]:
         """Choose the candidates to rerank, by a cheap comparison, and read their features."""
         considered = candidates[: max(settings.shortlist, settings.candidates)]
-        stored = self.place_map.features([one.place_id for one in considered])
+        stored = self.place_map.features([one.place_id for one in considered], widen=False)
         features = ImageFeatures.stack(*stored, self.model.device)
         features = features.strongest(settings.local_features)
         if len(considered) <= settings.candidates:

@@ -104,6 +104,18 @@ def test_features_come_from_memory_or_are_read_by_id(site):
     assert np.array_equal(read[0][0], preloaded[0][0])
 
 
+@pytest.mark.parametrize('dtype', ['float16', 'int8'])
+def test_features_as_stored_have_the_same_values(tmp_path, dtype):
+    header = replace(HEADER, local_dtype=dtype)
+    with PlaceMap.create(tmp_path / 'm.r2map', header) as place_map:
+        place_map.add(keyframe(1))
+        (_, (wide,)), (_, (stored,)) = place_map.features([1]), place_map.features([1], widen=False)
+    assert wide.descriptors.dtype == wide.xy.dtype == np.float32
+    assert stored.xy.dtype == np.float16
+    for name in ('xy', 'attention', 'descriptors'):
+        assert np.array_equal(getattr(wide, name), getattr(stored, name))
+
+
 def test_preloading_stops_at_its_budget(tmp_path):
     header = replace(HEADER, local_dtype='int8')
     with PlaceMap.create(tmp_path / 'm.r2map', header) as place_map:

@@ -84,4 +84,4 @@ def _numpy(tensor: torch.Tensor) -> Vector:
 
 
 def _batch(arrays: Sequence[Vector], device: torch.device | str) -> torch.Tensor:
-    return torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False)).to(device)
+    return torch.from_numpy(np.stack(arrays)).to(device).float()
