@@ -109,7 +109,8 @@ def test_features_as_stored_have_the_same_values(tmp_path, dtype):
     header = replace(HEADER, local_dtype=dtype)
     with PlaceMap.create(tmp_path / 'm.r2map', header) as place_map:
         place_map.add(keyframe(1))
-        (_, (wide,)), (_, (stored,)) = place_map.features([1]), place_map.features([1], widen=False)
+        _, (wide,) = place_map.features([1])
+        _, (stored,) = place_map.features([1], widen=False)
     assert wide.descriptors.dtype == wide.xy.dtype == np.float32
     assert stored.xy.dtype == np.float16
     for name in ('xy', 'attention', 'descriptors'):
