@@ -50,6 +50,7 @@ setup(
     extras_require={
         'fast': ['numba>=0.60'],
         'onnx': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
+        'postgres': ['psycopg[binary]>=3.1'],
         'slam': ['gtsam>=4.2'],
         'test': ['pytest', 'scikit-learn>=1.2'],
         'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15'],

@@ -34,7 +34,9 @@ def generate_launch_description():
     default_file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'localize.yaml'])
     return LaunchDescription([
         DeclareLaunchArgument(
-            'map', default_value='', description=f'The .r2map file; {ELSE}'),
+            'map', default_value='',
+            description=f'The .r2map file, or its address in PostgreSQL; {ELSE}',
+        ),
         DeclareLaunchArgument(
             'image', default_value='/camera/image_raw',
             description='Image topic; with image_transport:=compressed, /compressed is appended',

@@ -317,7 +317,7 @@ class PoseGraphConfig:
 class MapConfig:
     """The map file and which frames become places."""
 
-    path: str = option('', 'The .r2map file')
+    path: str = option('', 'The .r2map file, or postgresql://USER@HOST:PORT/DATABASE#MAP')
     frame_id: str = option('map', 'Frame of the poses in the map; header.frame_id of results')
     keyframe_distance_m: float = option(
         0.0, 'Movement that makes a new keyframe; 0: not by distance', unit='m', minimum=0.0

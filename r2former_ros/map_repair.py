@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MapError
-from .place_map import PlaceMap
-from .place_store import BlobRow, NewPlace, PlaceRow, checksum
+from .place_map import PlaceMap, in_database
+from .place_store import BlobRow, NewPlace, PlaceRow, checksum, released_on_error
 from .progress import Notify, noted, silent
-from .sqlite_store import SqliteStore, released_on_error, translated
+from .sqlite_store import SqliteStore, translated
 
 COLUMNS = {
     'places': 'id',
@@ -53,6 +53,8 @@ def repair_map(path: str | Path, out: str | Path, notify: Notify = silent) -> Re
 
     :raises MapError: if the file has no readable header, or ``out`` exists or cannot be written.
     """
+    if in_database(path):
+        raise MapError(f'{path}: only map files can be repaired; restore a backup of the database')
     damaged = Path(path)
     with translated(damaged):
         connection = _lenient_connection(damaged)

@@ -13,7 +13,7 @@ from .errors import ImageError, MapError
 from .geometry import angle_deg, distance_m
 from .images import preprocess, thumbnail_jpeg
 from .model import ImageFeatures, R2Former
-from .place_map import MapHeader, PlaceMap
+from .place_map import MapHeader, PlaceMap, map_exists
 from .records import Frame, Keyframe, Pose
 from .sessions import (
     UNNAMED_SESSION,
@@ -178,8 +178,9 @@ def build_map(
     """
     with create_map(model, path, config) as place_map:
         summary = _add_session(model, place_map, frames, config, source=source, origin=origin)
+        if summary.added == 0:
+            place_map.store.remove()
     if summary.added == 0:
-        Path(path).unlink()
         reason = f'; the last bad one: {summary.last_bad}' if summary.bad else ''
         raise MapError(f'{path}: no frame became a place ({summary.bad} bad frames{reason})')
     return summary
@@ -221,7 +222,7 @@ def resume_map(
 
     :raises MapError: if the last session of the map was built from another source.
     """
-    if not Path(path).exists():
+    if not map_exists(path):
         return build_map(model, path, frames, config, source=source, origin=origin)
     with PlaceMap.open(path, writable=True) as place_map:
         session = resumed_session(place_map, source)

@@ -3,9 +3,9 @@
 """
 The map: keyframes in, places and their features out, each verified by its checksum.
 
-A map is one SQLite file, ``*.r2map``, that can be copied to the robot (``sqlite_store``). A
-keyframe is one transaction: a place that ``add`` has returned is on disk, and a process killed at
-any instant loses at most the keyframe in flight.
+A map is one SQLite file, ``*.r2map``, that can be copied to the robot (``sqlite_store``), or lies
+in a PostgreSQL database (``postgres_store``). A keyframe is one transaction: a place that ``add``
+has returned is on disk, and a process killed at any instant loses at most the keyframe in flight.
 """
 
 from __future__ import annotations
@@ -13,18 +13,46 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import local_codec
 from .errors import MapError
-from .place_store import BlobRow, MapHeader, NewPlace, PlaceStore
+from .place_store import BlobRow, MapHeader, NewPlace, PlaceStore, copy_places
 from .place_table import PlaceTable
 from .progress import Notify, noted, silent
 from .records import Keyframe, LocalFeatures, Pose, Vector
 
-__all__ = ['MapHeader', 'PlaceMap']
+if TYPE_CHECKING:
+    from .postgres_store import PostgresStore
+    from .sqlite_store import SqliteStore
+
+__all__ = ['MapHeader', 'PlaceMap', 'in_database', 'map_exists']
+
+
+def in_database(path: str | Path) -> bool:
+    """Say whether a map is addressed in a database, instead of by a file's path."""
+    return str(path).startswith(('postgresql:', 'postgres:'))
+
+
+def map_exists(path: str | Path) -> bool:
+    """
+    Say whether there is something where a map would be.
+
+    :raises MapError: if a database that is addressed cannot be asked.
+    """
+    return _engine(path).exists(path)
+
+
+def _engine(path: str | Path) -> type[SqliteStore] | type[PostgresStore]:
+    if in_database(path):
+        from .postgres_store import PostgresStore
+
+        return PostgresStore
+    from .sqlite_store import SqliteStore
+
+    return SqliteStore
 
 
 class PlaceMap:
@@ -41,23 +69,21 @@ class PlaceMap:
         """
         Make an empty map that can be added to.
 
+        :param path: a file, or ``postgresql://USER@HOST:PORT/DATABASE#MAP``.
         :raises MapError: if it exists already or cannot be written.
         """
-        from .sqlite_store import SqliteStore
-
-        return cls(SqliteStore.create(Path(path), header))
+        return cls(_engine(path).create(path, header))
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = False) -> PlaceMap:
         """
         Open a map.
 
+        :param path: a file, or ``postgresql://USER@HOST:PORT/DATABASE#MAP``.
         :param writable: places can be added, by one writer at a time; else the map is not changed.
         :raises MapError: if it is missing, damaged, no map, of another format, or being written.
         """
-        from .sqlite_store import SqliteStore
-
-        return cls(SqliteStore.open(Path(path), writable=writable))
+        return cls(_engine(path).open(path, writable=writable))
 
     def require_weights(self, fingerprint: str, weights: str) -> None:
         """
@@ -176,13 +202,18 @@ class PlaceMap:
         Write all places to a single file, in place of what is there; return how many they are.
 
         Keyframes may be added meanwhile, also from another thread: what was on disk at the start
-        is copied.
+        is copied, under the same ids. The copy is a map of its own, with another ``map_id``.
 
-        :raises MapError: if the file cannot be written.
+        :raises MapError: if a place is damaged, or the file cannot be written.
         """
-        self.store.copy_to(Path(path))
-        with PlaceMap.open(path) as copy:
-            return len(copy)
+        from .sqlite_store import SqliteStore
+
+        if in_database(path) or Path(path).resolve() == Path(self.location).resolve():
+            raise MapError(f'{path}: is the map itself, or no file; choose another name for the '
+                           'copy')
+        with PlaceMap.open(self.location) as source, \
+                SqliteStore.replacing(path, self.header) as target:
+            return copy_places(source.store, target)
 
     def note(self, name: str) -> Any:
         """

@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +25,8 @@ from .errors import MapError
 FORMAT_VERSION = 2
 NOTE = 'note.'
 """Keys of meta that start so are notes, the others belong to the header."""
+COPIED_AT_ONCE = 256
+"""Places of one transaction while a map is copied."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,9 @@ class PlaceStore(Protocol):
     def close(self) -> None:
         """Let go of file or connection, and of the writer's lock."""
 
+    def remove(self) -> None:
+        """Close the map, which is being written, and remove it with all its places."""
+
     def count(self) -> int:
         """Return the number of places."""
 
@@ -142,17 +149,56 @@ class PlaceStore(Protocol):
     def thumbnails(self) -> Iterator[BlobRow]:
         """Yield all thumbnails, by id."""
 
-    def copy_to(self, path: Path) -> None:
-        """Write all places to a single map file, in place of what is there."""
-
     def note(self, name: str) -> Any:
         """Return what was written under a name beside the header, None where nothing was."""
+
+    def note_names(self) -> list[str]:
+        """Return the names of all notes."""
 
     def write_note(self, name: str, value: Any) -> None:
         """Write what JSON can hold under a name, in one transaction."""
 
     def damage(self) -> Iterator[str]:
         """Yield a line for each thing that the engine itself finds wrong."""
+
+
+def copy_places(source: PlaceStore, target: PlaceStore) -> int:
+    """
+    Write all places, with their ids, and all notes to an empty map; return how many they are.
+
+    Places that are added meanwhile are left out.
+
+    :raises MapError: if anything is damaged.
+    """
+    copied, rows = 0, _new_places(source)
+    while ids := target.append(islice(rows, COPIED_AT_ONCE)):
+        copied += len(ids)
+    for name in source.note_names():
+        target.write_note(name, source.note(name))
+    return copied
+
+
+def _new_places(store: PlaceStore) -> Iterator[NewPlace]:
+    for place in map(PlaceRow._make, store.places()):
+        features, thumbnail = store.features_of(place.place_id), store.thumbnail_of(place.place_id)
+        intact = checksum(*place[:-1]) == place.checksum
+        if not intact or not features or not thumbnail \
+                or not all(row.intact for row in (*features, thumbnail)):
+            raise MapError(f'{store.location}: place {place.place_id} is damaged; '
+                           'see r2former map check')
+        descriptor, local = features
+        yield NewPlace(place.stamp_ns, place.x, place.y, place.z, place.rotation, place.source,
+                       descriptor.blob, local.blob, thumbnail.blob, place.place_id)
+
+
+@contextmanager
+def released_on_error(release: Callable[[], None]) -> Iterator[None]:
+    """Call ``release`` only if the block fails."""
+    try:
+        yield
+    except BaseException:
+        release()
+        raise
 
 
 def checksum(*columns: int | float | str | bytes | None) -> int:

@@ -16,7 +16,7 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from .place_store import (
     note_row,
     read_meta,
     read_note,
+    released_on_error,
 )
 
 APPLICATION_ID = int.from_bytes(b'R2FM', 'big')
@@ -96,12 +97,13 @@ class SqliteStore:
             self.header, self.map_id = read_meta(self.location, rows)
 
     @classmethod
-    def create(cls, path: Path, header: MapHeader) -> SqliteStore:
+    def create(cls, path: str | Path, header: MapHeader) -> SqliteStore:
         """
         Make an empty map that can be written.
 
         :raises MapError: if the file exists already or cannot be written.
         """
+        path = Path(path)
         if not path.parent.is_dir():
             raise MapError(f'{path}: there is no folder {path.parent}')
         lock = WriterLock(path)
@@ -119,13 +121,14 @@ class SqliteStore:
                 return cls(path, connection, lock)
 
     @classmethod
-    def open(cls, path: Path, *, writable: bool) -> SqliteStore:
+    def open(cls, path: str | Path, *, writable: bool) -> SqliteStore:
         """
         Open a map.
 
         :raises MapError: if it is missing, damaged, truncated, no map, of another format, or, to
             be written, is being written already.
         """
+        path = Path(path)
         if not path.is_file():
             raise MapError(f'{path}: no such map file; r2former map build makes one')
         if not writable:
@@ -140,6 +143,30 @@ class SqliteStore:
             with released_on_error(connection.close):
                 return cls(path, connection, lock)
 
+    @classmethod
+    @contextmanager
+    def replacing(cls, path: str | Path, header: MapHeader) -> Iterator[SqliteStore]:
+        """
+        Make a map under another name, and give it its own when the block ends without an error.
+
+        A kill in between leaves ``*.part`` behind, which the next call replaces.
+
+        :raises MapError: if the file cannot be written.
+        """
+        part = Path(f'{path}.part')
+        _unlink(part)
+        with closing(cls.create(part, header)) as store, released_on_error(store.remove):
+            yield store
+        try:
+            os.replace(part, path)
+        except OSError as error:
+            raise MapError(f'{path}: cannot be written ({error.strerror})') from error
+
+    @staticmethod
+    def exists(path: str | Path) -> bool:
+        """Say whether there is a file of this name."""
+        return Path(path).exists()
+
     def close(self) -> None:
         """Close the file; after the last connection it is a single file again."""
         if self._lock is not None:
@@ -151,6 +178,12 @@ class SqliteStore:
         self._connection.close()
         if self._lock is not None:
             self._lock.release()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Close the map and remove its file."""
+        self.close()
+        _unlink(self._path)
 
     def count(self) -> int:
         """Return the number of places."""
@@ -213,25 +246,18 @@ class SqliteStore:
         with translated(self._path):
             yield from map(BlobRow._make, self._connection.execute(query))
 
-    def copy_to(self, path: Path) -> None:
-        """Write all places to a single map file, in place of what is there."""
-        if path.resolve() == self._path.resolve():
-            raise MapError(f'{path}: is the map itself; choose another name for the copy')
-        unfinished = path.with_name(f'{path.name}.part')
-        try:
-            unfinished.unlink(missing_ok=True)
-            with translated(path), closing(_reading_connection(self._path)) as connection:
-                connection.execute('VACUUM INTO ?', (str(unfinished),))
-            os.replace(unfinished, path)
-        except OSError as error:
-            raise MapError(f'{path}: cannot be written ({error.strerror})') from error
-
     def note(self, name: str) -> Any:
         """Return what was written under a name beside the header, None where nothing was."""
         query = 'SELECT key, value, checksum FROM meta WHERE key = ?'
         with translated(self._path):
             row = self._connection.execute(query, (NOTE + name,)).fetchone()
         return read_note(self.location, row)
+
+    def note_names(self) -> list[str]:
+        """Return the names of all notes."""
+        with translated(self._path):
+            rows = self._connection.execute('SELECT key FROM meta ORDER BY key').fetchall()
+        return [key.removeprefix(NOTE) for key, in rows if key.startswith(NOTE)]
 
     def write_note(self, name: str, value: Any) -> None:
         """Write what JSON can hold under a name, in one transaction."""
@@ -307,16 +333,6 @@ def translated(path: Path) -> Iterator[None]:
         raise MapError(f'{path}: {_explained(error)}') from error
 
 
-@contextmanager
-def released_on_error(release: Callable[[], None]) -> Iterator[None]:
-    """Call ``release`` only if the block fails."""
-    try:
-        yield
-    except BaseException:
-        release()
-        raise
-
-
 def _feature_rows(row: tuple[int, bytes, int, bytes, int]) -> tuple[BlobRow, BlobRow]:
     place_id, descriptor, descriptor_checksum, local, local_checksum = row
     return (BlobRow(place_id, descriptor, descriptor_checksum),
@@ -336,6 +352,15 @@ def row_bytes(size: int) -> float:
         rest = least if rest > most else rest
     pages = -(-(size - rest) // chained)
     return pages * PAGE_SIZE + PAGE_SIZE / ((PAGE_SIZE - 8) // (rest + 12))
+
+
+def _unlink(path: Path) -> None:
+    """Remove a map with what a kill may have left beside it."""
+    try:
+        for suffix in ('', '-wal', '-shm'):
+            Path(f'{path}{suffix}').unlink(missing_ok=True)
+    except OSError as error:
+        raise MapError(f'{path}: cannot be removed ({error.strerror})') from error
 
 
 def _explained(error: sqlite3.Error) -> str:

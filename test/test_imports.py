@@ -15,7 +15,7 @@ LEVELS = (
     {'errors', 'records', 'process', ''},
     {'config', 'geometry', 'encodings', 'local_codec', 'newest', 'place_store',
      'progress', 'index_cache'},
-    {'place_table', 'sqlite_store'},
+    {'place_table', 'sqlite_store', 'postgres_connection', 'postgres_store'},
     {'images', 'town', 'trajectories'},
     {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification',
      'sessions', 'calibration'},
@@ -33,6 +33,7 @@ ONLY_IN = {
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'numba': {'model'},
     'sqlite3': {'sqlite_store', 'map_repair'},
+    'psycopg': {'postgres_connection', 'postgres_store'},
     'rosbags': {'bags'},
     'matplotlib': {'evaluation', 'map_tools'},
 }

@@ -53,8 +53,7 @@ def _replay(
     except ImportError:
         raise ConfigError('--live needs rclpy: source your ROS 2 installation') from None
     count = config.rerank.effective.candidates or config.retrieval.candidates
-    path = str(Path(arguments.map).resolve())
-    config = with_values(config, {'map.path': path, 'node.hypotheses': count})
+    config = with_values(config, {'map.path': arguments.map, 'node.hypotheses': count})
     with own_domain(), LiveNode(config, topic) as live, progress_bar('replay', total) as bar:
         return live.play(Path(arguments.bag), topic, rate=arguments.rate, on_image=bar.update)
 

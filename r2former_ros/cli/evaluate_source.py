@@ -154,7 +154,7 @@ def _trial(
         )
     images = bag_images(arguments)
     if arguments.map:
-        return trial.map_trial(images, Path(arguments.map), protocol)
+        return trial.map_trial(images, arguments.map, protocol)
     return trial.revisit_trial(
         model, images, protocol=protocol, exclude_s=arguments.exclude_s, folder=folder,
         config=config, shown=progress,

@@ -57,6 +57,7 @@ def add_parser(actions: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Build a map, append to one, or go on with one."""
     from ..mapping import append_to_map, build_map, resume_map
+    from ..place_map import PlaceMap
     from ..recognizer import load_configured
 
     config = config_from(arguments)
@@ -69,9 +70,10 @@ def run(arguments: argparse.Namespace) -> None:
         with progress(given.frames, 'map', given.total) as shown:
             summary = make(model, arguments.out, shown, config,
                            source=given.source, origin=given.origin)
+    with PlaceMap.open(arguments.out) as place_map:
+        size_mb = place_map.store.byte_size() / 2**20
     for line in bad[:10]:
         print(f'left out: {line}', file=sys.stderr)
-    size_mb = Path(arguments.out).stat().st_size / 2**20
     note = '' if model.origin.trained else ' [untrained weights]'
     present = f'{summary.present} there before, ' if arguments.resume else ''
     print(f'{arguments.out}: {summary.added} places added, {present}{summary.between} frames '
@@ -115,10 +117,10 @@ def _bag_input(
 
 def _origin(arguments: argparse.Namespace) -> tuple[float, float] | None:
     """Return the geographic origin of the map that is added to: all sessions share it."""
-    from ..place_map import PlaceMap
+    from ..place_map import PlaceMap, map_exists
     from ..sessions import origin_of
 
-    if not (arguments.append or (arguments.resume and Path(arguments.out).exists())):
+    if not (arguments.append or (arguments.resume and map_exists(arguments.out))):
         return None
     with PlaceMap.open(arguments.out) as place_map:
         return origin_of(place_map)

@@ -51,7 +51,7 @@ def result_of(
         'latency_ms': latency_figures(outcomes, 50),
         'latency_p95_ms': latency_figures(outcomes, 95),
         'memory_mb': peak_memory_mb(),
-        'map_bytes_per_place': trial.map_path.stat().st_size / len(places),
+        'map_bytes_per_place': trial.map_bytes() / len(places),
         'weights': {'fingerprint': model.fingerprint, 'origin': model.origin.text,
                     'trained': model.origin.trained,
                     'reranker_trained': model.origin.reranker_trained},

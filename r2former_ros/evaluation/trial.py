@@ -55,7 +55,7 @@ class Trial:
     """
 
     title: str
-    map_path: Path
+    map_path: str | Path
     queries: Sequence[Queries]
     protocol: str
     in_order: bool
@@ -69,6 +69,11 @@ class Trial:
         """Read the places of the map."""
         with PlaceMap.open(self.map_path) as place_map:
             return place_map.places()
+
+    def map_bytes(self) -> int:
+        """Return what the map takes on disk."""
+        with PlaceMap.open(self.map_path) as place_map:
+            return place_map.store.byte_size()
 
 
 def dataset_trial(
@@ -90,7 +95,7 @@ def dataset_trial(
     return Trial(f'dataset {name}', path, [dataset_queries(places)], rule, in_order=False)
 
 
-def map_trial(images: BagImages, map_path: Path, protocol: Protocol) -> Trial:
+def map_trial(images: BagImages, map_path: str | Path, protocol: Protocol) -> Trial:
     """
     Ask a finished map for the images of a bag.
 
@@ -104,7 +109,7 @@ def map_trial(images: BagImages, map_path: Path, protocol: Protocol) -> Trial:
     queries = BagQueries(
         images.path, images.topic, images.trajectory, protocol=protocol, places=places
     )
-    title = f'bag {images.path.name} on map {map_path.name}'
+    title = f'bag {images.path.name} on map {Path(map_path).name}'
     return Trial(title, map_path, [queries], str(protocol), in_order=True)
 
 

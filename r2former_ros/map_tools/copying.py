@@ -4,38 +4,36 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MapError
-from ..place_map import MapHeader, PlaceMap
+from ..place_map import MapHeader, PlaceMap, in_database, map_exists
+from ..place_store import released_on_error
 from ..records import Keyframe, Pose
+from ..sqlite_store import SqliteStore
 
 
 @contextmanager
 def new_map(path: str | Path, header: MapHeader) -> Iterator[PlaceMap]:
     """
-    Make a map under another name, and give it its own when the block ends without an error.
+    Make a map that is removed again if the block ends with an error.
 
-    A kill in between leaves ``*.part`` behind, which the next call replaces.
+    A file has another name until then: a kill in between leaves ``*.part`` behind, which the next
+    call replaces. In a database it leaves what was written so far, under the map's own name.
 
-    :raises MapError: if the file exists already or cannot be written.
+    :raises MapError: if the map exists already or cannot be written.
     """
-    path = Path(path)
-    if path.exists():
-        raise MapError(f'{path}: exists already; choose another name or remove it')
-    part = path.with_name(f'{path.name}.part')
-    for stale in (part, part.with_name(f'{part.name}-wal'), part.with_name(f'{part.name}-shm')):
-        stale.unlink(missing_ok=True)
-    try:
-        with PlaceMap.create(part, header) as place_map:
+    if in_database(path):
+        with PlaceMap.create(path, header) as place_map, \
+                released_on_error(place_map.store.remove):
             yield place_map
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    os.replace(part, path)
+    elif map_exists(path):
+        raise MapError(f'{path}: exists already; choose another name or remove it')
+    else:
+        with SqliteStore.replacing(path, header) as store:
+            yield PlaceMap(store)
 
 
 def keyframes_of(
