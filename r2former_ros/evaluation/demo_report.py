@@ -51,7 +51,8 @@ def demo_report(
     warning = '' if trained else 'Untrained weights: the figures and rankings mean nothing yet.'
     sections = [
         table('Lap 2 on the map of lap 1', rows),
-        gallery('Where', [[Picture(plan, 'every query of lap 2 on the plan', 'span', 'image/png')]]),
+        gallery('Where', [[
+            Picture(plan, 'every query of lap 2 on the plan', 'span', 'image/png')]]),
         gallery('Queries and what the node answered', lines),
     ]
     html = page('A camera localizes itself', sections, warning)
