@@ -26,6 +26,8 @@ def new_map(path: str | Path, header: MapHeader) -> Iterator[PlaceMap]:
     path = Path(path)
     if path.exists():
         raise MapError(f'{path}: exists already; choose another name or remove it')
+    if not path.parent.is_dir():
+        raise MapError(f'{path}: there is no folder {path.parent}')
     part = path.with_name(f'{path.name}.part')
     for stale in (part, part.with_name(f'{part.name}-wal'), part.with_name(f'{part.name}-shm')):
         stale.unlink(missing_ok=True)
