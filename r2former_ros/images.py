@@ -9,7 +9,6 @@ The steps are those of the released evaluation: scale to [0, 1], normalise, then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,13 +56,6 @@ def preprocess(
     return F.interpolate(
         normalised, size=(spec.height, spec.width), mode='bilinear', align_corners=False
     )
-
-
-def preprocess_all(
-    images: Sequence[Image], spec: InputSpec, device: torch.device | str = 'cpu'
-) -> torch.Tensor:
-    """Make one batch (B, 3, spec.height, spec.width) from pictures of any sizes."""
-    return torch.cat([preprocess(image, spec, device) for image in images])
 
 
 def check_image(image: Image) -> None:

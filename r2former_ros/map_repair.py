@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import MapError
 from .place_map import PlaceMap, in_database
-from .place_store import BlobRow, NewPlace, PlaceRow, checksum, released_on_error
+from .place_store import NOTE, BlobRow, NewPlace, PlaceRow, checksum, released_on_error
 from .progress import Notify, noted, silent
 from .sqlite_store import SqliteStore, translated
 
@@ -49,7 +49,8 @@ def repair_map(path: str | Path, out: str | Path, notify: Notify = silent) -> Re
     """
     Copy the places whose pose, descriptor and local features are intact, under their ids.
 
-    The damaged file is not changed. A place without its thumbnail is kept.
+    The notes (sessions, origin, calibration) go with them. The damaged file is not changed. A
+    place without its thumbnail is kept.
 
     :raises MapError: if the file has no readable header, or ``out`` exists or cannot be written.
     """
@@ -62,9 +63,16 @@ def repair_map(path: str | Path, out: str | Path, notify: Notify = silent) -> Re
             store = SqliteStore(damaged, connection)
             ids, end_known = _possible_ids(damaged, connection, store.header.descriptor_dim)
             with PlaceMap.create(out, store.header) as fresh:
+                _copy_notes(connection, store, fresh)
                 repair = _copied(connection, noted(ids, 'ids', len(ids), notify), fresh, end_known)
         connection.close()
     return repair
+
+
+def _copy_notes(connection: sqlite3.Connection, damaged: SqliteStore, fresh: PlaceMap) -> None:
+    keys = connection.execute('SELECT key FROM meta').fetchall()
+    for name in (key.removeprefix(NOTE) for (key,) in keys if key.startswith(NOTE)):
+        fresh.write_note(name, damaged.note(name))
 
 
 def _copied(

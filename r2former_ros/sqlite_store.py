@@ -153,6 +153,8 @@ class SqliteStore:
 
         :raises MapError: if the file cannot be written.
         """
+        if not Path(path).parent.is_dir():
+            raise MapError(f'{path}: there is no folder {Path(path).parent}')
         part = Path(f'{path}.part')
         _unlink(part)
         with closing(cls.create(part, header)) as store, released_on_error(store.remove):

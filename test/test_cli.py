@@ -100,6 +100,25 @@ def test_encode_writes_the_documented_arrays(folder, capsys):
     assert arrays['descriptors'].shape == (2, 24, 128)
 
 
+def test_results_go_where_they_were_asked_for_or_nowhere(folder, capsys):
+    images, site = folder / 'images', str(folder / 'site.r2map')
+    image = str(images / '0.png')
+    assert main(['encode', image, '--out', str(folder / 'plain'), *SMALL]) == 0
+    assert np.load(folder / 'plain')['descriptor'].shape == (1, 256)
+    assert main(['map', 'build', site, '--images', str(images),
+                 '--poses', str(folder / 'poses.csv'), *SMALL]) == 0
+    assert main(['map', 'plot', site, str(folder / 'plan')]) == 0
+    assert cv2.imread(str(folder / 'plan')) is not None
+    for mistake, reason in (
+        (['encode', image, '--out', str(images), *SMALL], 'Is a directory'),
+        (['map', 'plot', site, str(images)], 'Is a directory'),
+        (['map', 'merge', str(folder / 'no' / 'x.r2map'), site], 'x.r2map: there is no folder'),
+    ):
+        capsys.readouterr()
+        assert main(mistake) == 2
+        assert reason in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_released_checkpoint_converts_and_describes_itself(tmp_path, capsys):
     state = {f'module.{k}': torch.from_numpy(v) for k, v in make_state_dict('deit').items()}
     torch.save({'model_state_dict': state}, tmp_path / 'in.pth')
@@ -129,21 +148,30 @@ def test_print_config_shows_what_would_be_used(tmp_path, capsys):
     (['encode', 'x.jpg', '--out', 'f.npz', *SMALL], 'x.jpg: cannot be read'),
     (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'a.b=1'], 'a.b: no such setting'),
     (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'rerank.batch'], 'expected NAME=VALUE'),
+    (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'rerank.batch=['], "'[' is not YAML"),
     (['encode', 'x.jpg', '--out', 'f.npz', '--weights', 'huge'], 'huge: no such weights file'),
     (['map', 'build', 'm.r2map', '--bag', 'no_bag'], 'no_bag'),
     (['map', 'build', 'm.r2map', '--images', 'no_folder'], 'no_folder: no such folder'),
     (['map', 'info', 'no.r2map'], 'no.r2map: no such map file'),
     (['map', 'info'], 'give a map, or --estimate'),
     (['weights', 'info', 'no.pth'], 'no.pth: no such weights file'),
+    (['weights', 'convert', 'file.safetensors', 'w.safetensors'],
+     'file.safetensors: is no PyTorch checkpoint'),
+    (['train', 'bootstrap', '--images', '.', '--out', 'file'], '--out file: cannot be made'),
+    (['train', 'bootstrap', '--images', '.', '--out', 'x', '--recipe-set', 'seed'],
+     '--recipe-set seed: expected NAME=VALUE'),
     (['play', 'no_bag', '--rate', '0'], '--rate 0.0: must be above 0'),
     (['play', 'no_bag'], 'no_bag'),
     (['demo', '--frames', '1'], '--frames must be at least 2'),
+    (['demo', '--out', 'file'], '--out file: cannot be made'),
     (['demo', '--out', '..'], 'holds files that no demo made'),
 ])
 def test_a_mistake_gives_one_line_and_exit_code_2(
     arguments, match, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    for name in ('file', 'file.safetensors'):
+        (tmp_path / name).write_text('no folder, no weights')
     assert main(arguments) == 2
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith('r2former: ')]

@@ -18,6 +18,7 @@ from r2former_ros.errors import MapError
 from r2former_ros.map_repair import repair_map
 from r2former_ros.place_index import PlaceIndex
 from r2former_ros.place_map import PlaceMap
+from r2former_ros.sessions import sessions_of
 
 COMMON = """
 import itertools, json, os, random, resource, signal, sys, time
@@ -151,6 +152,8 @@ def test_repair_keeps_all_but_what_is_damaged(site, tmp_path):
     connection.close()
     with PlaceMap.open(site) as place_map:
         assert len(list(place_map.problems())) == 4
+    with PlaceMap.open(site, writable=True) as place_map:
+        place_map.write_note('sessions', [{'name': 'spring', 'first_place_id': 1}])
     repair = repair_map(site, tmp_path / 'out.r2map')
     assert repair.lost == (4, 7, 9) and repair.thumbnails_lost == (11,)
     assert repair.kept == 36 and repair.end_known and not repair.complete
@@ -158,6 +161,7 @@ def test_repair_keeps_all_but_what_is_damaged(site, tmp_path):
         assert list(fresh.problems()) == []
         assert list(fresh.places()) == [one for one in range(1, 41) if one not in (4, 7, 9, 20)]
         assert fresh.features([40])[1][0].xy.tolist() == damaged.features([40])[1][0].xy.tolist()
+        assert [one.name for one in sessions_of(fresh)] == ['spring']
         assert fresh.thumbnail(11) == b'' and fresh.thumbnail(12) == keyframe(0).thumbnail
     with pytest.raises(MapError, match='out.r2map: exists already'):
         repair_map(site, tmp_path / 'out.r2map')

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ..model import R2Former
 
 Item = TypeVar('Item')
-
-
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -90,12 +89,32 @@ def say_what_runs(model: R2Former) -> None:
         print('untrained reranker: hypotheses are ranked by similarity', file=sys.stderr)
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Split NAME=VALUE; the value is read as YAML."""
+def parse_setting(text: str, option: str = '--set') -> tuple[str, Any]:
+    """
+    Split NAME=VALUE; the value is read as YAML.
+
+    :raises ConfigError: naming the option, if it is neither.
+    """
     name, separator, value = text.partition('=')
     if not separator:
-        raise ConfigError(f'--set {text}: expected NAME=VALUE')
-    return name, yaml.safe_load(value)
+        raise ConfigError(f'{option} {text}: expected NAME=VALUE')
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f'{option} {text}: {value!r} is not YAML; quote it') from error
+
+
+def make_folder(folder: str | Path, option: str = '--out') -> Path:
+    """
+    Make a folder for results before the work begins, or take the one that is there.
+
+    :raises ConfigError: naming the option, if that cannot be.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'{option} {folder}: cannot be made ({error.strerror})') from error
+    return Path(folder)
 
 
 def compact_ids(ids: Sequence[int]) -> str:

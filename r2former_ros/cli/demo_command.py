@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BagError, ConfigError
-from .common import add_common, config_from, progress, progress_bar, say_what_runs
+from .common import add_common, config_from, make_folder, progress, progress_bar, say_what_runs
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -86,9 +86,9 @@ def _clear(out: Path) -> None:
     """
     Make the folder, or remove what an earlier demo wrote there, and nothing else.
 
-    :raises ConfigError: if the folder holds files but was not made by a demo.
+    :raises ConfigError: if it cannot be made, or holds files but was not made by a demo.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if any(out.iterdir()) and not (out / MARKER).exists():
         raise ConfigError(f'--out {out}: holds files that no demo made; choose an empty folder')
     (out / MARKER).touch()

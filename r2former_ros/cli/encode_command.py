@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ConfigError
 from .common import add_common, config_from, progress, say_what_runs
 
 
@@ -42,5 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
         name: np.concatenate([getattr(one, name).cpu().numpy() for one in encoded])
         for name in ('descriptor', 'xy', 'attention', 'descriptors')
     }
-    np.savez(arguments.out, names=np.array(arguments.images), **arrays)
+    try:
+        with open(arguments.out, 'wb') as file:  # by name, savez would append .npz to it
+            np.savez(file, names=np.array(arguments.images), **arrays)
+    except OSError as error:
+        raise ConfigError(f'--out {arguments.out}: cannot be written ({error.strerror})') \
+            from error
     print(f'{len(encoded)} images, descriptor {arrays["descriptor"].shape}: {arguments.out}')

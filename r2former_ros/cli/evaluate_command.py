@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from . import evaluate_ablate, evaluate_compare
-from .common import add_common, config_from, progress, say_what_runs
+from .common import add_common, config_from, make_folder, progress, say_what_runs
 from .evaluate_source import (
     add_source,
     check_source,
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     parse_methods(arguments.methods)
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
-    out = _made(arguments.out)
+    out = make_folder(arguments.out) if arguments.out else None
     with stoppable(arguments.cache), opened_trial(arguments, model, config) as trial:
         outcomes, live = answers(arguments, trial, model, config)
         for line in [line for queries in trial.queries for line in queries.left_out][:10]:
@@ -192,18 +192,3 @@ def print_result(result: dict[str, Any]) -> None:
 def _command() -> str:
     """Return the command line as it was given."""
     return 'r2former ' + shlex.join(sys.argv[1:])
-
-
-def _made(folder: str | None) -> Path | None:
-    """
-    Make the folder of a report before the work begins.
-
-    :raises ConfigError: if that cannot be.
-    """
-    if not folder:
-        return None
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f'--out {folder}: cannot be made ({error.strerror})') from error
-    return Path(folder)

@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.distance < 0 or not 0 <= arguments.angle <= 180:
         raise MapError(f'--distance {arguments.distance:g} --angle {arguments.angle:g}: must be '
                        'at least 0, and within 0 to 180')
+    if not (arguments.distance or arguments.ids or arguments.session):
+        raise MapError('map prune: say what to drop: --distance, --ids or --session')
     dropped = prune_map(
         arguments.map, arguments.out, distance_m=arguments.distance, within_deg=arguments.angle,
         place_ids=listed_ids(arguments.ids), sessions=arguments.session,

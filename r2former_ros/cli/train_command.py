@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import ConfigError, DatasetError
-from .common import add_common, config_from, parse_setting, progress_bar, say_what_runs
+from .common import (
+    add_common,
+    config_from,
+    make_folder,
+    parse_setting,
+    progress_bar,
+    say_what_runs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +128,7 @@ def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
                           f'{recipe.batch} queries')
     model = load_configured(config)
     say_what_runs(model)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     source, validation = _sources(arguments, config, recipe, model.spec)
     inputs = describe_inputs(model, source, recipe)
     print(f'learn from {inputs["places"].rpartition(",")[0]}', file=sys.stderr)
@@ -165,8 +172,9 @@ def _bootstrap(arguments: argparse.Namespace) -> None:
 
     if not arguments.images:
         raise DatasetError('bootstrap: give --images')
-    changes = dict(parse_setting(text) for text in arguments.changes)
-    config, out = BootstrapConfig(**checked_values(BootstrapConfig, changes)), Path(arguments.out)
+    changes = _changes(arguments)
+    config = BootstrapConfig(**checked_values(BootstrapConfig, changes))
+    out = make_folder(arguments.out)
     with progress_bar('bootstrap') as bar:
         def report(part: str, done: int, total: int) -> None:
             bar.set_description(part)
@@ -177,10 +185,14 @@ def _bootstrap(arguments: argparse.Namespace) -> None:
     print(f'{out / WEIGHTS}')
 
 
+def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    return dict(parse_setting(text, '--recipe-set') for text in arguments.changes)
+
+
 def _recipe(arguments: argparse.Namespace) -> Recipe:
     from ..training.recipe import load_recipe
 
-    changes = dict(parse_setting(text) for text in arguments.changes)
+    changes = _changes(arguments)
     changes.setdefault('stage', arguments.stage)
     if arguments.images:
         changes.setdefault('augment', 'strong')

@@ -84,7 +84,8 @@ def read_result(path: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise DatasetError(f'{path}: cannot be read as a result of r2former evaluate '
-                           f'({error})') from error
+                           f'({getattr(error, "strerror", None) or error}); give its '
+                           'report.json or the file of --json') from error
     if not isinstance(result, dict) or 'per_query' not in result:
         raise DatasetError(f'{path}: is no result of r2former evaluate with its queries '
                            '(per_query)')

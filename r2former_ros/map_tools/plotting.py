@@ -38,9 +38,11 @@ def plot_map(place_map: PlaceMap, out: str | Path, title: str) -> int:
         _draw(axes, f'{name} ({len(track)})', track, colours(part))
     _finish(axes, f'{title}: {len(everything)} places', place_map.header.frame_id)
     try:
-        figure.savefig(out, dpi=130)
+        # With its format named, matplotlib appends no ending to the file's name.
+        figure.savefig(out, dpi=130, format=Path(out).suffix[1:] or 'png')
     except (OSError, ValueError) as error:
-        raise MapError(f'{out}: cannot be written ({error})') from error
+        reason = getattr(error, 'strerror', None) or error
+        raise MapError(f'{out}: cannot be written ({reason})') from error
     return len(everything)
 
 

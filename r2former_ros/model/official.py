@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from ..errors import WeightsError
 from .presets import PRESETS, ModelSpec
@@ -114,7 +115,7 @@ def _unpickle_tensors(path: Path) -> StateDict:
         what = wanted.group(1) if wanted else 'unknown objects'
         raise WeightsError(f'{path}: refused, because reading it would run code ({what}); '
                            'only tensors and numpy scalars are accepted') from error
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
         reason = ' '.join(str(error).split())
         raise WeightsError(f'{path}: is no PyTorch checkpoint ({reason})') from error
     return _strip(checkpoint, path)
