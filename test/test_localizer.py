@@ -287,6 +287,23 @@ def test_localize_once_says_so_where_no_image_comes(make_node):
     assert future.result().message == 'no image was recognised on /image in 0.3 s'
 
 
+def test_localize_once_ends_where_the_node_is_deactivated(make_node):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(Trigger.Request())
+
+    def stopped():
+        if node.services_offered._asked:
+            assert node.trigger_deactivate() == SUCCESS
+        return future.done()
+
+    spin_until(node, stopped)
+    assert not future.result().success
+    assert 'the node is not active' in future.result().message
+
+
 def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
     node = make_node()
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
