@@ -27,10 +27,12 @@ from r2former_ros.errors import R2FormerError
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.images import thumbnail_jpeg
 from r2former_ros.mapping import PosedFrame, build_map
-from r2former_ros.recognizer import load_configured
+from r2former_ros.newest import Counters
+from r2former_ros.recognizer import Recognizer, load_configured
 from r2former_ros.records import Frame, State
 from r2former_ros.ros import interface
 from r2former_ros.ros.conversions import header_from, pose_from
+from r2former_ros.ros.diagnostics import Statistics, status_of
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.localizer import Localizer
 
@@ -285,6 +287,23 @@ def test_localize_once_says_so_where_no_image_comes(make_node):
     assert future.result().message == 'no image was recognised on /image in 0.3 s'
 
 
+def test_localize_once_ends_where_the_node_is_deactivated(make_node):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(Trigger.Request())
+
+    def stopped():
+        if node.services_offered._asked:
+            assert node.trigger_deactivate() == SUCCESS
+        return future.done()
+
+    spin_until(node, stopped)
+    assert not future.result().success
+    assert 'the node is not active' in future.result().message
+
+
 def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
     node = make_node()
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
@@ -330,6 +349,7 @@ def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):
     ({'rerank.candidate': 3}, 'unknown parameters: rerank.candidate'),
     ({'model.weights': 'none.safetensors'}, 'none.safetensors: no such weights file'),
     ({'model.image_width': 128}, 'was built with weights'),
+    ({'decision.false_accept_rate': 0.01}, 'is not calibrated; run r2former map calibrate'),
 ])
 def test_a_mistake_fails_the_transition_with_one_line(make_node, monkeypatch, changes, match):
     node = make_node(**changes)
@@ -356,6 +376,30 @@ def test_parameters_are_checked_and_change_at_run_time_where_they_can(make_node)
     assert not late.successful and 'model.device is read when' in late.reason
     assert at_once.successful and node.recognizer.config.decision.min_score == 0.5
     assert node.recognizer.filter.config.min_score == 0.5
+
+
+def test_a_failure_late_in_configuring_lets_everything_go(make_node, monkeypatch):
+    node = make_node()
+
+    def exhausted(recognizer):
+        raise MemoryError('no memory left on the device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recognizer, 'warm_up', exhausted)
+        assert node.trigger_configure() == FAILURE
+    assert node.recognizer is None
+    (device,) = node.set_parameters([Parameter('model.device', value='cpu')])
+    assert device.successful, device.reason
+    assert node.trigger_configure() == SUCCESS
+
+
+def test_diagnostics_tell_two_nodes_apart():
+    names = [
+        status_of(name, Statistics(0.0), Counters(), silent_topic='', queue_age_s=0.0,
+                  constants={}).name
+        for name in ('/front/localizer', '/rear/localizer')
+    ]
+    assert names == ['r2former_ros: front/localizer', 'r2former_ros: rear/localizer']
 
 
 def test_a_node_that_cannot_be_configured_leaves_no_process_behind(config):

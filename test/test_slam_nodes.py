@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The localizer with loop closure and the node pose_graph, as processes and in this one."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ pytest.importorskip('gtsam')
 
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
@@ -28,6 +30,7 @@ from test_localizer import (
     wait_for,
 )
 
+from r2former_ros.calibration import Calibration, score_settings, write_calibration
 from r2former_ros.config import Config, with_values
 from r2former_ros.geometry import angle_deg, distance_m, pose_from_yaw
 from r2former_ros.place_map import PlaceMap
@@ -159,6 +162,30 @@ def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
         node.odometry._on_odometry(odometry_message(i))
     stamps = [place.stamp_ns for place in node.loops.place_map.places().values()]
     assert stamps == [10**9, 2 * 10**9, 3 * 10**9]
+
+
+def test_a_false_accept_rate_asks_only_the_saved_map_for_a_calibration(
+    make_node, config, tmp_path  # noqa: F811
+):
+    saved = tmp_path / 'calibrated.r2map'
+    shutil.copy(config.map.path, saved)
+    settings = score_settings(with_values(config, {'rerank.candidates': 0}))
+    with PlaceMap.open(saved, writable=True) as place_map:
+        write_calibration(place_map, Calibration(
+            settings, 6, 25.0, 0.05, [0.0, 1.0], [2.0, 3.0], 'x', 1.0, 0.0))
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': saved,
+                        'decision.false_accept_rate': 0.2})
+    assert node.trigger_configure() == SUCCESS
+    assert node.recognizer.calibration is not None
+
+
+def test_what_changes_at_run_time_reaches_the_own_past(make_node, tmp_path):  # noqa: F811
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == SUCCESS
+    (result,) = node.set_parameters([Parameter('rerank.candidates', value=3)])
+    assert result.successful
+    assert node.loops.closer.past.config.rerank.candidates == 3
+    assert node.loops.closer.config.rerank.candidates == 3
 
 
 def test_intrinsics_reach_the_loop_closer(make_node, tmp_path):  # noqa: F811

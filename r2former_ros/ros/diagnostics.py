@@ -51,6 +51,7 @@ class Statistics:
 
 
 def status_of(
+    node_name: str,
     statistics: Statistics,
     counters: Counters,
     *,
@@ -61,6 +62,7 @@ def status_of(
     """
     Describe the node.
 
+    :param node_name: with its namespace, which tells several localizers apart.
     :param silent_topic: the image topic if it has been silent too long, else empty.
     :param constants: facts that do not change while the node is active (map, device, weights).
     """
@@ -78,7 +80,7 @@ def status_of(
     }
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
     return DiagnosticStatus(
-        level=level, name='r2former_ros: localizer', message=message, values=pairs
+        level=level, name=f'r2former_ros: {node_name.lstrip("/")}', message=message, values=pairs
     )
 
 

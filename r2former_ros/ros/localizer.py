@@ -95,13 +95,13 @@ class Localizer(LifecycleNode):
         self.config = read_config(self)
         try:
             self.recognizer = self._open()
+            self.recognizer.warm_up()
+            self._use(self.config)
         except BaseException:
             self._release()
             raise
-        self.recognizer.warm_up()
         self._describe(self.recognizer)
         self.pictures.show(self.recognizer)
-        self._use(self.config)
         self.consumers = [
             self.outputs.publish, self.pictures.publish, self.services_offered.answer]
         if self.loops is not None:
@@ -248,6 +248,7 @@ class Localizer(LifecycleNode):
                 throttle_duration_sec=30.0,
             )
         status = status_of(
+            self.get_fully_qualified_name(),
             self.statistics,
             self.worker.counters,
             silent_topic=topic,
@@ -288,6 +289,8 @@ class Localizer(LifecycleNode):
             self.config = self.outputs.config = self.pictures.config = config
             if self.recognizer is not None:
                 self.recognizer.use(config)
+            if self.loops is not None:
+                self.loops.use(config)
 
     def _stop(self) -> None:
         for timer in self._timers:

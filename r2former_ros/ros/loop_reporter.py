@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
-from ..config import Config
+from ..config import Config, with_values
 from ..errors import MapError, R2FormerError
 from ..loop_closure import LoopCloser
 from ..mapping import PosedFrame, create_map
@@ -43,7 +43,7 @@ class LoopReporter:
         """
         self.config = config
         self.place_map = begin_map(model, config)
-        self.closer = LoopCloser(Recognizer(model, self.place_map, config), config)
+        self.closer = LoopCloser(Recognizer(model, self.place_map, of_drive(config)), config)
         self._node = node
         self._waiting: deque[Seen] = deque(maxlen=MOST_WAITING)
         self._reported = 0
@@ -51,6 +51,11 @@ class LoopReporter:
         self._service = node.create_service(SAVE_MAP.kind, SAVE_MAP.name, self._on_save)
         self._subscription = node.create_subscription(
             CAMERA_INFO.message, CAMERA_INFO.name, self._on_camera, CAMERA_INFO.qos)
+
+    def use(self, config: Config) -> None:
+        """Take settings that may change at run time."""
+        self.config = self.closer.config = config
+        self.closer.past.use(of_drive(config))
 
     def take(self, seen: Seen) -> None:
         """
@@ -129,6 +134,11 @@ class LoopReporter:
             response.success, response.message = True, f'{count} places in {target}'
         self._node.get_logger().info(f'save_map: {response.message}')
         return response
+
+
+def of_drive(config: Config) -> Config:
+    """Return the settings for the map of a drive, which is never calibrated."""
+    return with_values(config, {'decision.false_accept_rate': 0.0})
 
 
 def begin_map(model: R2Former, config: Config) -> PlaceMap:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -28,7 +29,8 @@ class Services:
 
     def __init__(self, node: Localizer) -> None:
         self._node = node
-        self._asked: list[Future] = []
+        # The executor's thread adds, the worker's takes out: a deque does both whole.
+        self._asked: deque[Future] = deque()
         node.create_service(Trigger, RELOAD_MAP.name, self._on_reload_map)
         node.create_service(Trigger, RESET.name, self._on_reset)
         # In a group of its own: while it waits, images must come in.
@@ -45,8 +47,8 @@ class Services:
         self._finish('')
 
     def _finish(self, text: str) -> None:
-        asked, self._asked = self._asked, []
-        for future in asked:
+        while self._asked:
+            future = self._asked.popleft()
             if not future.done():
                 future.set_result(text)
 
@@ -81,7 +83,8 @@ class Services:
         answer = await future
         node.destroy_timer(timer)
         response.success = bool(answer)
-        response.message = answer or f'no image was recognised on {topic} in {timeout_s:g} s'
+        nothing = f'no image was recognised on {topic} in {timeout_s:g} s'
+        response.message = answer or (INACTIVE if node.images is None else nothing)
         return response
 
 
