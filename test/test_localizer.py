@@ -29,10 +29,10 @@ from r2former_ros.images import thumbnail_jpeg
 from r2former_ros.mapping import PosedFrame, build_map
 from r2former_ros.newest import Counters
 from r2former_ros.recognizer import Recognizer, load_configured
-from r2former_ros.records import Frame, State
+from r2former_ros.records import Frame, Recognition, State
 from r2former_ros.ros import interface
 from r2former_ros.ros.conversions import header_from, pose_from
-from r2former_ros.ros.diagnostics import Statistics, status_of
+from r2former_ros.ros.diagnostics import WINDOW, Statistics, status_of
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.localizer import Localizer
 
@@ -435,3 +435,14 @@ def spin_until(node, condition):
         assert time.monotonic() < until, 'waited in vain'
     executor.remove_node(node)
     executor.shutdown()
+
+
+def test_a_bad_image_is_old_news_after_as_many_good_ones_as_are_counted():
+    statistics = Statistics(0.0)
+    statistics.saw_bad('torn')
+    good = Recognition(0, State.LOST, (), (), {'encode': 1.0})
+    for _ in range(WINDOW - 1):
+        statistics.saw(good, 1.0)
+    assert statistics.last_bad == 'torn'
+    statistics.saw(good, 1.0)
+    assert statistics.last_bad == ''

@@ -27,12 +27,21 @@ class Statistics:
     state: State = State.LOST
     used_at_s: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latencies_ms: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _good_since_bad: int = 0
 
     def saw(self, recognition: Recognition, now_s: float) -> None:
-        """Take one result into account."""
+        """Take one result into account; a bad image is old news after as many good ones."""
+        self._good_since_bad += 1
+        if self._good_since_bad >= WINDOW:
+            self.last_bad = ''
         self.state = recognition.state
         self.used_at_s.append(now_s)
         self.latencies_ms.append(recognition.latency_ms)
+
+    def saw_bad(self, reason: str) -> None:
+        """Take a bad image into account."""
+        self.last_bad = reason
+        self._good_since_bad = 0
 
     def rate_hz(self) -> float:
         """Return how many images a second were used lately."""

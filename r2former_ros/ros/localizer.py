@@ -218,7 +218,7 @@ class Localizer(LifecycleNode):
         return Seen(frame, recognition, features, odom_T_camera)
 
     def _bad(self, message: ImageLike, reason: str) -> bool:
-        self.statistics.last_bad = reason
+        self.statistics.saw_bad(reason)
         stamp_ns = stamp_ns_from(message.header.stamp)
         self.get_logger().warning(
             f'image of stamp {stamp_ns} skipped: {reason}', throttle_duration_sec=1.0
@@ -308,14 +308,16 @@ class Localizer(LifecycleNode):
         self.services_offered.give_up()
 
     def _release(self) -> None:
-        self.consumers = []
-        self.pictures.show(None)
-        if self.recognizer is not None and not self._stands_in():
-            self.recognizer.place_map.close()
-        self.recognizer = None
-        if self.loops is not None:
-            self.loops.close()
-            self.loops = None
+        """Let go of map and weights; an image that is still at work ends first."""
+        with self._at_work:
+            self.consumers = []
+            self.pictures.show(None)
+            if self.recognizer is not None and not self._stands_in():
+                self.recognizer.place_map.close()
+            self.recognizer = None
+            if self.loops is not None:
+                self.loops.close()
+                self.loops = None
 
 
 def main(args: list[str] | None = None) -> int:
