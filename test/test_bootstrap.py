@@ -47,7 +47,7 @@ def test_discriminants_prefer_what_pairs_agree_on():
 
 
 def test_neighbours_are_adjacent_frames_of_one_clip():
-    pool = ImagePool(np.zeros((4, 1, 1, 3), np.uint8), np.array([0, 0, 0, 1]),
+    pool = ImagePool(np.zeros((4, 1, 1, 3), np.uint8), (), np.array([0, 0, 0, 1]),
                      np.array([1, 2, 9, 10]))
     rng = np.random.default_rng(0)
     assert [pool.neighbour(row, rng) for row in range(4)] == [1, 0, 2, 3]

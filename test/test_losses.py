@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from r2former_ros.training.losses import info_nce, pair_cross_entropy, triplet_margin
+from r2former_ros.model import ImageFeatures
+from r2former_ros.model.reranker import mean_best_correlation
+from r2former_ros.training.losses import (
+    contrast,
+    info_nce,
+    pair_cross_entropy,
+    patch_similarity,
+    triplet_margin,
+)
 
 
 def test_triplet_counts_distances_beyond_the_margin():
@@ -35,3 +43,25 @@ def test_info_nce_leaves_out_ignored_keys_but_never_the_positive():
     ignored = torch.tensor([[True, True, False]])
     fewer = info_nce(query, keys, positives, ignored, temperature=1.0)
     assert fewer.item() == pytest.approx(math.log(1 + 1 / math.e))
+
+
+def test_contrast_divides_by_the_temperature():
+    similarity = torch.tensor([[0.5, 0.0]])
+    nothing = torch.zeros(1, 2, dtype=torch.bool)
+    loss = contrast(similarity, torch.tensor([0]), nothing, 0.5)
+    assert loss.item() == pytest.approx(math.log(1 + 1 / math.e))
+
+
+def test_patch_similarity_is_the_mean_best_correlation_of_every_pair():
+    rng = torch.Generator().manual_seed(0)
+    queries, keys = (torch.nn.functional.normalize(torch.randn(*shape, 16, generator=rng), dim=-1)
+                     for shape in ((2, 7), (3, 5)))
+    similarity = patch_similarity(queries, keys)
+
+    def features(patches):
+        return ImageFeatures(*(torch.zeros(len(patches), 1),) * 3, patches)
+
+    expected = [mean_best_correlation(features(query[None]), features(keys)) for query in queries]
+    assert torch.allclose(similarity, torch.stack(expected), atol=0.01)  # bfloat16
+    mirrored = patch_similarity(keys, queries).T
+    assert torch.allclose(similarity, mirrored, atol=0.01)

@@ -91,6 +91,15 @@ def test_partial_mining_encodes_a_sample_and_the_positives_only(monkeypatch):
         assert negative == others[int(similarity.argmax())]
 
 
+def test_random_pairs_are_drawn_without_encoding():
+    miner, pairs = mined(mining='random', retrieval_loss='info_nce', negatives=2)
+    assert not hasattr(miner, 'asked')
+    for query, (positive, *negatives) in zip(pairs.queries, pairs.database, strict=True):
+        assert positive == query
+        assert len(negatives) == 2
+        assert query not in negatives
+
+
 def test_global_mining_encodes_all_and_a_frozen_encoder_once():
     miner, pairs = mined(mining='global', stage='rerank', hardest=1)
     nearest = [1, 0, 1, 2, 3]

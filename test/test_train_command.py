@@ -29,7 +29,7 @@ from r2former_ros.training.drives import (
     places_of,
     read_drives,
 )
-from r2former_ros.training.recipe import Recipe
+from r2former_ros.training.recipe import FOLDER, Recipe
 
 SPEC = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6)
 SIZE = (32, 48)
@@ -276,7 +276,12 @@ def test_bootstrap_makes_weights_from_pictures_alone(tmp_path, capsys):
     folder = tmp_path / 'pictures'
     for place in range(260):
         write(folder / f'{place}.jpg', place)
-    changes = ['start_images=257', 'matched_pairs=32', 'pair_images=20', 'reranker_steps=2']
+    short = tmp_path / 'short.yaml'
+    short.write_text((FOLDER / 'contrast.yaml').read_text().replace('epochs: 32', 'epochs: 1')
+                     .replace('queries_per_epoch: 1600', 'queries_per_epoch: 8')
+                     .replace('batch: 32', 'batch: 4'))
+    changes = ['start_images=257', 'matched_pairs=32', 'pair_images=20', 'reranker_steps=2',
+               f'recipe={short}']
     command = ['train', 'bootstrap', '--images', str(folder), '--out', str(tmp_path / 'out'),
                *(part for text in changes for part in ('--recipe-set', text))]
     assert main(command) == 0

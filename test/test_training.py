@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from r2former_ros.training.image_store import PictureFiles, StoredImages
 from r2former_ros.training.learner import Learner, normalised
 from r2former_ros.training.recipe import Recipe, load_recipe, recipe_names
 from r2former_ros.training.sources import labelled_source, unlabelled_source
+from r2former_ros.training.start import BALLAST, X
 from r2former_ros.training.validation import RERANK, RETRIEVAL, recall_on
 from r2former_ros.training.views import patch_matches
 
@@ -77,16 +79,81 @@ def test_eight_places_are_learned(unlike_pairs, tmp_path):
     assert read_header(tmp_path / 'out' / BEST)['origin']['trained']
 
 
-@pytest.mark.parametrize('stage', ['retrieval', 'rerank', 'joint'])
-def test_a_resumed_run_equals_one_that_was_never_stopped(source, tmp_path, stage, monkeypatch):
+CONTRAST = {'retrieval_loss': 'info_nce', 'mining': 'random', 'negatives': 0, 'local_weight': 1.0,
+            'local_gradient': True, 'clip_norm': 1.0, 'average': 0.9}
+
+
+@pytest.mark.parametrize('changes', [{'stage': 'retrieval'}, {'stage': 'rerank'},
+                                     {'stage': 'joint'}, CONTRAST])
+def test_a_resumed_run_equals_one_that_was_never_stopped(source, tmp_path, changes, monkeypatch):
     monkeypatch.setattr(engine, 'CHECKPOINT_EVERY_STEPS', 3)
-    whole = trainer(source, tmp_path / 'whole', stage=stage, epochs=3)
+    whole = trainer(source, tmp_path / 'whole', epochs=3, **changes)
     whole.run()
-    trainer(source, tmp_path / 'cut', stage=stage, epochs=3).run(stop_after=4)
-    resumed = trainer(source, tmp_path / 'cut', stage=stage, epochs=3)
+    trainer(source, tmp_path / 'cut', epochs=3, **changes).run(stop_after=4)
+    resumed = trainer(source, tmp_path / 'cut', epochs=3, **changes)
     resumed.run()
     assert resumed.progress.step == 6
     assert equal(whole.model, resumed.model)
+    assert equal(whole.kept_model, resumed.kept_model)
+
+
+def test_the_average_is_kept_and_lags_behind(source, tmp_path):
+    model = untrained_model(SPEC)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run = trainer(source, tmp_path, model, average=0.5, epochs=1)  # of two steps
+    first = {}
+    run.run(lambda step, figures: first.update(
+        {name: value.clone() for name, value in model.state_dict().items()} if step == 1 else {}))
+    name = 'encoder.backbone.head.weight'
+    assert not torch.equal(before[name], first[name])
+    expected = (first[name] + model.state_dict()[name]) / 2
+    kept = load_model(tmp_path / FINAL).state_dict()[name]
+    assert torch.allclose(kept, expected, atol=1e-3)  # float16
+    assert torch.allclose(run.kept_model.state_dict()[name], expected)
+
+
+def test_constants_and_what_reads_or_writes_them_are_kept(source, tmp_path):
+    spec = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6,
+                     stem='gradients')
+    before, model = (untrained_model(spec) for _ in range(2))
+    model.load_state_dict(before.state_dict())
+    trainer(source, tmp_path, model, keep_constants=True, weight_decay=0.0, **CONTRAST).run()
+    changes = {name: (value - before.state_dict()[name]).abs()
+               for name, value in model.encoder.state_dict(prefix='encoder.').items()}
+    kept, learned = slice(X, BALLAST + 1), slice(BALLAST + 1, None)
+    for name, dim in (('blocks.5.attn.qkv.weight', 1), ('blocks.5.mlp.fc1.weight', 1),
+                      ('head.weight', 1), ('blocks.5.attn.proj.weight', 0),
+                      ('blocks.5.mlp.fc2.bias', 0), ('blocks.5.norm1.weight', 0),
+                      ('norm.bias', 0), ('pos_embed', 2), ('patch_embed.proj.tokens.weight', 0)):
+        change = changes[f'encoder.backbone.{name}'].movedim(dim, 0)
+        assert change[kept].max() == 0, name
+        assert change[learned].max() > 0, name
+    assert changes['encoder.local_head.weight'][:, kept].max() == 0
+
+
+def test_the_stem_has_its_own_rate(source, tmp_path):
+    run = trainer(source, tmp_path, stem_rate=0.0, weight_decay=0.0)
+    stem, head = run.model.encoder.backbone.patch_embed.proj, run.model.encoder.backbone.head
+    before = stem.weight.detach().clone(), head.weight.detach().clone()
+    run.run()
+    assert torch.equal(stem.weight, before[0])
+    assert not torch.equal(head.weight, before[1])
+
+
+def test_queries_are_changed_as_told_and_mirrored_with_their_positives(source):
+    plain = replace(source, augment='mild', query_augment='none')
+    queries = list(range(PLACES))
+    batch = plain.batch(queries, [[row] for row in queries], [0])
+    mirrored = 0
+    for row, (query, positive) in enumerate(batch.images.numpy()):
+        image = plain.queries[row]
+        assert np.array_equal(query, image) or np.array_equal(query, image[:, ::-1])
+        turned = not np.array_equal(query, image)
+        mirrored += turned
+        same, other = (np.corrcoef(positive.ravel(), one.ravel())[0, 1]
+                       for one in (query, query[:, ::-1]))
+        assert same > other
+    assert 0 < mirrored < PLACES
 
 
 def test_a_kill_while_a_checkpoint_is_written_costs_only_that_one(source, tmp_path, monkeypatch):
@@ -238,7 +305,7 @@ def test_every_recipe_loads_and_the_published_ones_are_as_published(name):
 
 
 def test_wrong_recipes_are_named():
-    with pytest.raises(ConfigError, match='no such recipe; there are end_to_end, joint'):
+    with pytest.raises(ConfigError, match='no such recipe; there are contrast, end_to_end'):
         load_recipe('nonsense')
     with pytest.raises(ConfigError, match=r"stage: 'other' is not one of retrieval"):
         load_recipe('joint', stage='other')
@@ -246,6 +313,12 @@ def test_wrong_recipes_are_named():
         load_recipe('joint', bacth=3)
     with pytest.raises(ConfigError, match='negatives: 0 is only for retrieval with info_nce'):
         load_recipe('joint', negatives=0)
+    with pytest.raises(ConfigError, match='mining: random is only for retrieval with info_nce'):
+        load_recipe('joint', mining='random')
+    with pytest.raises(ConfigError, match='local_weight: is only for retrieval with info_nce'):
+        load_recipe('retrieval', local_weight=1.0)
+    with pytest.raises(ConfigError, match='average: 1.0 is not below 1'):
+        load_recipe('joint', average=1.0)
     with pytest.raises(ConfigError, match='batch: True is no int'):
         load_recipe('joint', batch=True)
     with pytest.raises(ConfigError, match='trained_blocks: -2 is not at least -1'):
@@ -268,10 +341,11 @@ def test_frames_of_a_clip_are_no_other_places(tmp_path):
     paths = write_pictures(tmp_path, (1, 2, 20), 'hall_frame_')
     source = unlabelled_source(paths, tmp_path, SIZE, augment='mild', limit_mb=1)
     assert [rows.tolist() for rows in source.places.same_place] == [[0, 1], [0, 1], [2]]
+    assert [rows.tolist() for rows in source.places.positives] == [[0, 1], [0, 1], [2]]
     batch = source.batch([0, 1], [[0, 2], [1, 2]], [0])
     assert batch.ignored.tolist() == [[[True, False], [True, False]]] * 2
     assert AUGMENTS['none'] is None
-    with pytest.raises(DatasetError, match='need augment: mild, night or strong'):
+    with pytest.raises(DatasetError, match='need augment: mild, soft, night, strong'):
         unlabelled_source(paths, tmp_path, SIZE, augment='none', limit_mb=1)
 
 

@@ -213,6 +213,7 @@ def _sources(
     elif arguments.images:
         paths = [path for folder in arguments.images for path in pictures_in(Path(folder))]
         source = unlabelled_source(paths, out, size, augment=recipe.augment,
+                                   query_augment=recipe.query_augment,
                                    antialias=recipe.antialias, limit_mb=arguments.cache_mb)
     else:
         source = labelled_source(read_places(arguments.dataset), out, size, augment=recipe.augment,

@@ -47,11 +47,15 @@ AUGMENTS: dict[str, AugmentConfig | None] = {
         zoom=0.1, shift=0.05, tilt=0.03, turn_deg=2.0, light=0.3, night=0.05, grey=0.1, blur=0.1,
         coarse=0.15, occlusion=0.1, noise=0.1,
     ),
+    'soft': AugmentConfig(
+        zoom=0.2, shift=0.08, tilt=0.06, turn_deg=4.0, light=0.5, night=0.1, colour=0.3, grey=0.2,
+        coarse=0.2, occlusion=0.2, noise=0.15,
+    ),
     'night': AugmentConfig(
         zoom=0.15, shift=0.05, tilt=0.04, turn_deg=3.0, night=0.5, grey=0.2, coarse=0.2,
         occlusion=0.2,
     ),
-    'strong': AugmentConfig(),
+    'strong': AugmentConfig(night=0.4),
 }
 """Strengths by name."""
 

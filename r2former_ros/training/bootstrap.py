@@ -3,31 +3,33 @@
 """
 How the bundled weights come about: from images without labels, on a CPU.
 
-The encoder is set, not trained: regions and whitening (``start``), then the local head by
-discriminants of matched patches. The reranker is set and calibrated; ``reranker_steps`` above
-zero trains it by gradient on cached features, which made recall lower where it was tried
-(docs/training_log.md). Finished parts are kept in the output folder and not made again.
+The encoder is set first: regions and whitening (``start``), then the local head by discriminants
+of matched patches. From there it learns by contrast (the recipe of that name). The reranker is set
+and calibrated; ``reranker_steps`` above zero trains it by gradient on cached features. Finished
+parts are kept in the output folder and not made again.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DatasetError
 from ..model import PRESETS, R2Former, save_weights
-from ..model.checkpoint import untrained_model
+from ..model.checkpoint import load_model, untrained_model
 from ..model.encoder import VitEncoder
 from ..model.r2former import Origin
 from ..model.reranker import Reranker
 from .augment import AugmentConfig
+from .engine import FINAL, Trainer
 from .image_store import digest_of
 from .learner import normalised
 from .pairs import (
@@ -39,6 +41,8 @@ from .pairs import (
     encode_views,
     start_reranker,
 )
+from .recipe import Recipe, load_recipe
+from .sources import Source, clip_places
 from .start import fit_local_head, start_as_gradient_descriptor
 from .views import ImagePool, PairLoader, load_pool, patch_matches
 
@@ -53,7 +57,7 @@ MILD = AugmentConfig(
     coarse=0.15, occlusion=0.1, noise=0.1,
 )
 WEIGHTS = 'r2former-tiny.safetensors'
-PARTS = 4
+PARTS = 5
 
 Report = Callable[[str, int, int], None]
 """Gets the part that is made, and how much of how much is done."""
@@ -66,6 +70,7 @@ class BootstrapConfig:
     start_images: int = 1500
     matched_pairs: int = 960
     pair_images: int = 4500
+    recipe: str = 'contrast'
     reranker_steps: int = 0
     seed: int = 0
 
@@ -97,16 +102,20 @@ def bootstrap(
     encoder = model.encoder
     assert isinstance(encoder, VitEncoder)  # what the preset says
     tell('set encoder', 1, PARTS)
-    path = out / f'encoder-{kept}.pt'
+    set_by = digest_of(config.start_images, config.matched_pairs, config.seed, pool.images.shape)
+    path = out / f'encoder-{set_by}.pt'
     if path.exists():
         encoder.load_state_dict(torch.load(path, weights_only=True))
     else:
         _set_encoder(encoder, pool, config)
         _write(encoder.state_dict(), path)
-    tell('encode views', 2, PARTS)
+    if config.recipe:
+        model = _contrasted(model, pool, load_recipe(config.recipe), out, tell)
+    encoder = model.encoder
+    tell('encode views', 3, PARTS)
     rows = _whole_clips(pool, config.pair_images, config.seed)
     features = encode_views(encoder, pool, rows, normalise, seed=config.seed)
-    tell('set reranker', 3, PARTS)
+    tell('set reranker', 4, PARTS)
     _train_reranker(model.reranker, features, config, out / f'reranker-{kept}.pt', tell)
     tell('done', PARTS, PARTS)
     model.origin = Origin('r2former_ros bootstrap on unlabelled images', True, True)
@@ -127,6 +136,24 @@ def _set_encoder(encoder: VitEncoder, pool: ImagePool, config: BootstrapConfig) 
     loader = PairLoader(pool, size, PAIRS_AT_ONCE, left=MILD, right=STRONG, neighbours=0.0,
                         seed=config.seed)
     fit_local_head(encoder, _patch_pairs(loader, size, config.matched_pairs // PAIRS_AT_ONCE))
+
+
+def _contrasted(
+    model: R2Former, pool: ImagePool, recipe: Recipe, out: Path, report: Report
+) -> R2Former:
+    """Train by contrast in a folder of its own; resumes there."""
+    size = model.spec.image_height, model.spec.image_width
+    source = Source(clip_places(pool.paths), pool.images, pool.images, size, recipe.augment,
+                    recipe.query_augment)
+    fabric = Fabric(accelerator='cpu', precision=recipe.precision)  # type: ignore[arg-type]
+    trainer = Trainer(fabric, model, source, recipe, out / recipe.stage)
+
+    def tell(step: int, figures: Mapping[str, float]) -> None:
+        loss = figures.get('loss')
+        report('contrast' if loss is None else f'contrast, loss {loss:.3f}', step, trainer.steps)
+
+    trainer.run(tell)
+    return load_model(out / recipe.stage / FINAL)
 
 
 def _patch_pairs(

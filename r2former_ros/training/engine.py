@@ -13,10 +13,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -27,6 +28,7 @@ from ..model.r2former import Origin
 from .image_store import digest_of
 from .learner import Learner
 from .miner import Miner
+from .optimization import attend_plainly, make_optimizer, moving_average
 from .recipe import Recipe
 from .sources import Batch, Source
 from .validation import RERANK, RETRIEVAL, Recall
@@ -72,10 +74,15 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         self.model, self._before = model, model.origin
         self.inputs = describe_inputs(model, source, recipe)
+        if fabric.device.type == 'cpu':
+            attend_plainly(model)
         learner = Learner(model, recipe)
-        self.learner, self.optimizer = fabric.setup(learner, _optimizer(learner, recipe))
+        self.learner, self.optimizer = fabric.setup(learner, make_optimizer(learner, recipe))
+        self.average = moving_average(model, recipe)
         self.miner = Miner(fabric, model, source, recipe)
         self.progress = Progress()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix='batches')
+        self._ahead: dict[int, Future[Batch]] = {}
         self._report: Report | None = None
 
     @property
@@ -111,6 +118,11 @@ class Trainer:
         self.fabric.barrier()
         return self.progress.best_recall
 
+    @property
+    def kept_model(self) -> R2Former:
+        """The model that is measured and written: the moving average where there is one."""
+        return cast('R2Former', self.average.module) if self.average else self.model
+
     def learning_rate(self, step: int) -> float:
         """
         Return the rate, which changes with the epoch, as in the released code.
@@ -138,11 +150,15 @@ class Trainer:
         batch = self._batch()
         rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
-            group['lr'] = rate
+            group['lr'] = rate * group['share']
         self.learner.train()
         self.optimizer.zero_grad()
         loss = self._backward(batch)
+        if recipe.clip_norm:
+            self.fabric.clip_gradients(self.learner, self.optimizer, max_norm=recipe.clip_norm)
         self.optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.model)
         self.progress.step += 1
         mean: Any = self.fabric.all_reduce(loss, reduce_op='mean')
         images = recipe.batch * batch.images.shape[1]
@@ -169,10 +185,20 @@ class Trainer:
         period = max(1, recipe.queries_per_mining // recipe.batch)
         if progress.mined_at < 0 or step - progress.mined_at >= period:
             self._mine(min(period, self.steps - step) * recipe.batch)
+        ready = self._ahead.pop(step, None) or self._load(step)
+        if (step + 1 - progress.mined_at) * recipe.batch < len(progress.queries):
+            self._ahead[step + 1] = self._load(step + 1)
+        return ready.result()
+
+    def _load(self, step: int) -> Future[Batch]:
+        """Load the queries of a step beside the training."""
+        recipe, progress = self.recipe, self.progress
         first = (step - progress.mined_at) * recipe.batch
         rows = range(first + self.fabric.global_rank, first + recipe.batch, self.fabric.world_size)
-        return self.source.batch([progress.queries[row] for row in rows],
-                                 [progress.database[row] for row in rows], [recipe.seed, step])
+        return self._loader.submit(
+            self.source.batch, [progress.queries[row] for row in rows],
+            [progress.database[row] for row in rows], [recipe.seed, step],
+        )
 
     def _mine(self, count: int) -> None:
         step = self.progress.step
@@ -187,7 +213,7 @@ class Trainer:
             return
         progress = self.progress
         if self.fabric.is_global_zero:
-            figures = self.recall(self.model)
+            figures = self.recall(self.kept_model)
             self._tell(figures)
             recall = figures[RETRIEVAL if self.recipe.stage == 'retrieval' else RERANK]
             progress.epochs_without_better += 1
@@ -213,8 +239,10 @@ class Trainer:
         if not self.fabric.is_global_zero:
             return
         content = {
-            'model': self.model.state_dict(), 'optimizer': self.optimizer.state_dict(),
-            'progress': asdict(self.progress), 'inputs': self.inputs,
+            'model': self.model.state_dict(),
+            'average': self.average.state_dict() if self.average else None,
+            'optimizer': self.optimizer.state_dict(), 'progress': asdict(self.progress),
+            'inputs': self.inputs,
         }
         unfinished = self.out / f'{CHECKPOINT}.unfinished'
         torch.save(content, unfinished)
@@ -227,19 +255,21 @@ class Trainer:
             return False
         self.model.load_state_dict(content['model'])
         self.optimizer.load_state_dict(content['optimizer'])
+        if self.average:
+            self.average.load_state_dict(content['average'])
         self.progress = Progress(**content['progress'])
         return True
 
     def _save_weights(self, path: Path) -> None:
-        stage = self.recipe.stage
+        stage, model = self.recipe.stage, self.kept_model
         if self.progress.step:
-            self.model.origin = Origin(
+            model.origin = Origin(
                 f'r2former train {stage}, step {self.progress.step}; before: {self._before.text}',
                 trained=True,
                 reranker_trained=self._before.reranker_trained or stage != 'retrieval',
             )
         unfinished = path.with_suffix('.unfinished')
-        save_weights(self.model, unfinished, config=self.inputs, half=True)
+        save_weights(model, unfinished, config=self.inputs, half=True)
         os.replace(unfinished, path)
 
 
@@ -275,9 +305,3 @@ def read_checkpoint(out: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | No
 def steps_per_epoch(recipe: Recipe, source: Source) -> int:
     """Return the optimiser steps for the queries of an epoch, at least one."""
     return max(1, min(recipe.queries_per_epoch, len(source.places.queries)) // recipe.batch)
-
-
-def _optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [one for one in learner.parameters() if one.requires_grad]
-    kind = torch.optim.Adam if recipe.optimizer == 'adam' else torch.optim.AdamW
-    return kind(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)

@@ -7,14 +7,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError
 from ..images import InputSpec
 from ..model import ImageFeatures, R2Former
 from ..model.encoder import VitEncoder
-from .losses import info_nce, pair_cross_entropy, triplet_margin
+from .losses import contrast, info_nce, pair_cross_entropy, patch_similarity, triplet_margin
 from .recipe import Recipe
+from .start import keep_constants
 
 
 class Learner(nn.Module):
@@ -29,6 +31,8 @@ class Learner(nn.Module):
         super().__init__()
         self.model, self.recipe = model, recipe
         self._freeze()
+        if recipe.keep_constants:
+            keep_constants(_vit(model, 'keep_constants'))
 
     def forward(self, images: torch.Tensor, ignored: torch.Tensor) -> torch.Tensor:
         """
@@ -63,8 +67,14 @@ class Learner(nn.Module):
         if self.recipe.retrieval_loss == 'info_nce':
             keys = grouped[:, 1:].flatten(0, 1)
             positives = torch.arange(len(grouped), device=keys.device) * (group - 1)
-            return info_nce(grouped[:, 0], keys, positives, ignored.flatten(1),
+            loss = info_nce(grouped[:, 0], keys, positives, ignored.flatten(1),
                             self.recipe.temperature)
+            if not self.recipe.local_weight:
+                return loss
+            similarity = self._similarity_by_patches(features, group)
+            by_patches = contrast(similarity, positives, ignored.flatten(1),
+                                  self.recipe.local_temperature)
+            return loss + self.recipe.local_weight * by_patches
         return triplet_margin(grouped[:, 0], grouped[:, 1], grouped[:, 2:], self.recipe.margin)
 
     def pair_loss(self, features: ImageFeatures, group: int) -> torch.Tensor:
@@ -79,14 +89,20 @@ class Learner(nn.Module):
         logits = self.model.reranker(_picked(features, queries), _picked(features, others))
         return pair_cross_entropy(logits.view(-1, group - 1, 2))
 
+    def _similarity_by_patches(self, features: ImageFeatures, group: int) -> torch.Tensor:
+        patches = F.normalize(features.descriptors, dim=-1)
+        grouped = patches.view(-1, group, *patches.shape[1:])
+        return patch_similarity(grouped[:, 0], grouped[:, 1:].flatten(0, 1))
+
     def _freeze(self) -> None:
         """Leave to each stage what it may change; the rerank stage keeps only the local head."""
         stage, encoder = self.recipe.stage, self.model.encoder
+        by_patches = stage != 'retrieval' or self.recipe.local_weight > 0
         if stage == 'rerank':
             encoder.requires_grad_(False)
         elif self.recipe.trained_blocks >= 0:
             self._freeze_trunk(self.recipe.trained_blocks)
-        encoder.local_head.requires_grad_(stage != 'retrieval')
+        encoder.local_head.requires_grad_(by_patches)
         if not self.recipe.local_gradient:
             encoder.local_head.register_forward_pre_hook(_detached)
         self.model.reranker.requires_grad_(stage != 'retrieval')
@@ -94,9 +110,7 @@ class Learner(nn.Module):
 
     def _freeze_trunk(self, trained_blocks: int) -> None:
         """Keep the last blocks, the norm and the heads trainable."""
-        encoder = self.model.encoder
-        if not isinstance(encoder, VitEncoder):
-            raise ConfigError(f'trained_blocks: {self.model.spec.preset} is no ViT; leave it -1')
+        encoder = _vit(self.model, 'trained_blocks')
         blocks = encoder.backbone.blocks
         kept: list[nn.Module] = [*blocks[len(blocks) - trained_blocks :]] if trained_blocks else []
         kept.append(encoder.backbone.head)
@@ -114,6 +128,12 @@ def normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) * 255
                  for values in (spec.mean, spec.std))
     return (images.permute(0, 3, 1, 2).float() - mean) / std
+
+
+def _vit(model: R2Former, setting: str) -> VitEncoder:
+    if not isinstance(model.encoder, VitEncoder):
+        raise ConfigError(f'{setting}: {model.spec.preset} is no ViT; leave it out')
+    return model.encoder
 
 
 def _detached(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

@@ -40,6 +40,23 @@ def pair_cross_entropy(logits: torch.Tensor) -> torch.Tensor:
     return -(log_share[:, 0, 1].mean() + log_share[:, 1:, 0].mean()) / 2
 
 
+def patch_similarity(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """
+    Compare images by the mean best correlation of their patches, every query with every key.
+
+    What ``mean_best_correlation`` is for one query, in a form that a batch learns from.
+
+    :param queries: (B, N, C) unit norm; ``keys`` (K, M, C) likewise.
+    :returns: (B, K) in [-1, 1].
+    """
+    with torch.autocast(queries.device.type, torch.bfloat16):
+        correlation = queries.flatten(0, 1) @ keys.flatten(0, 1).T
+    correlation = correlation.view(*queries.shape[:2], *keys.shape[:2])  # (B, N, K, M)
+    from_queries = correlation.max(dim=3).values.float().mean(dim=1)
+    from_keys = correlation.max(dim=1).values.float().mean(dim=2)
+    return (from_queries + from_keys) / 2
+
+
 def info_nce(
     query: torch.Tensor,
     keys: torch.Tensor,
@@ -53,7 +70,14 @@ def info_nce(
     :param positives: (B,) row of the key that shows the query's place.
     :param ignored: bool (B, K), keys that may show it too and must not count as other places.
     """
-    logits = query.float() @ keys.float().T / temperature
+    return contrast(query.float() @ keys.float().T, positives, ignored, temperature)
+
+
+def contrast(
+    similarity: torch.Tensor, positives: torch.Tensor, ignored: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Return the cross entropy of similarities (B, K); the rest as for ``info_nce``."""
+    logits = similarity / temperature
     allowed = ~ignored
-    allowed[torch.arange(len(query)), positives] = True
+    allowed[torch.arange(len(logits)), positives] = True
     return F.cross_entropy(logits.masked_fill(~allowed, -torch.inf), positives)

@@ -56,6 +56,8 @@ class Miner:
         places, recipe = self.source.places, self.recipe
         rng = np.random.default_rng([recipe.seed, step])
         drawn = _draws(len(places.queries), count, rng)
+        if recipe.mining == 'random':
+            return self._at_random(drawn, rng)
         sample = np.sort(rng.permutation(len(places.database))[: recipe.sample])
         database = self._database(drawn, sample, step)
         asked, inverse = np.unique(drawn, return_inverse=True)
@@ -72,6 +74,16 @@ class Miner:
             negatives = hardest_negatives(queries, database.part(sample), near, recipe.negatives)
         share = self._hard_share(queries, database, positives, negatives)
         return MinedPairs(drawn.tolist(), np.column_stack([positives, negatives]).tolist(), share)
+
+    def _at_random(self, drawn: Rows, rng: np.random.Generator) -> MinedPairs:
+        """Pair each query with any of its positives, and with anything else."""
+        places, database = self.source.places, []
+        everything = np.arange(len(places.database))
+        for row in drawn:
+            others = np.setdiff1d(everything, places.same_place[row])
+            negatives = rng.choice(others, self.recipe.negatives).tolist()
+            database.append([int(rng.choice(places.positives[row])), *negatives])
+        return MinedPairs(drawn.tolist(), database, float('nan'))
 
     def _database(self, drawn: Rows, sample: Rows, step: int) -> Descriptors:
         """Encode what is needed of the database: all of it, or a sample and the positives."""

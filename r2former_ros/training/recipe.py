@@ -18,18 +18,20 @@ STAGES = ('retrieval', 'rerank', 'joint')
 CHOICES = {
     'stage': STAGES,
     'retrieval_loss': ('triplet', 'info_nce'),
-    'mining': ('partial', 'global'),
+    'mining': ('partial', 'global', 'random'),
     'optimizer': ('adam', 'adamw'),
     'schedule': ('constant', 'cosine'),
     'augment': tuple(AUGMENTS),
+    'query_augment': ('', *AUGMENTS),
     'precision': ('32-true', 'bf16-mixed', '16-mixed'),
 }
 MINIMA = {
     'epochs': 1, 'patience': 0, 'batch': 1, 'micro_batch': 0, 'negatives': 0,
     'queries_per_epoch': 1, 'queries_per_mining': 1, 'sample': 1, 'hardest': 1, 'margin': 0,
-    'temperature': 1e-3, 'positive_radius_m': 0, 'positive_angle_deg': 0,
-    'same_place_radius_m': 0, 'pair_weight': 0, 'trained_blocks': -1, 'learning_rate': 0,
-    'weight_decay': 0, 'warmup_epochs': 0, 'validated_candidates': 1,
+    'temperature': 1e-3, 'local_weight': 0, 'local_temperature': 1e-3, 'positive_radius_m': 0,
+    'positive_angle_deg': 0, 'same_place_radius_m': 0, 'pair_weight': 0, 'trained_blocks': -1,
+    'learning_rate': 0, 'weight_decay': 0, 'stem_rate': 0, 'clip_norm': 0, 'average': 0, 'warmup_epochs': 0,
+    'validated_candidates': 1,
 }
 
 
@@ -40,18 +42,25 @@ class Recipe:
 
     An epoch learns ``queries_per_epoch`` queries (at most all); after every
     ``queries_per_mining`` pairs are mined anew. ``sample`` is the part of the database that
-    partial mining looks at, ``hardest`` how many global mining draws from.
+    partial mining looks at, ``hardest`` how many global mining draws from; ``random`` takes any
+    positive, without encoding anything, and leaves the contrast to the batch.
 
     ``micro_batch`` queries are computed at a time where a ``batch`` does not fit into memory (0:
     all; the triplet loss and the reranker's do not change by it, ``info_nce`` contrasts within
     it). ``pair_weight`` is the reranker's share beside the retrieval loss; with
     ``local_gradient`` its gradient goes on into the trunk. ``trained_blocks`` counts from the
-    last (-1: everything; 0: only the heads). ``augment`` names how strongly views of the images
-    are changed. ``antialias`` is for images larger than the network's: as the released training
-    shrinks them, while at run time they are not smoothed. The radii and the angle say what is the
-    same place in bags; datasets keep the published 10 m and 25 m. Training ends after ``patience``
-    epochs without a better recall@1 (0: never early); the reranker's is measured on the first
-    ``validated_candidates``.
+    last (-1: everything; 0: only the heads). With ``local_weight`` the retrieval stage contrasts
+    images by their patches too. ``keep_constants`` leaves alone what belongs to the token values
+    that ``bootstrap`` set as constants and positions; ``stem_rate`` is the patch embedding's share
+    of the learning rate; ``average`` the decay of a moving average of the weights, which is then
+    what is measured and kept (0: none).
+
+    ``augment`` names how strongly views of the images are changed, ``query_augment`` the same of
+    queries where it differs. ``antialias`` is for images larger than the network's: as the
+    released training shrinks them, while at run time they are not smoothed. The radii and the
+    angle say what is the same place in bags; datasets keep the published 10 m and 25 m. Training
+    ends after ``patience`` epochs without a better recall@1 (0: never early); the reranker's is
+    measured on the first ``validated_candidates``.
     """
 
     stage: str = 'retrieval'
@@ -68,10 +77,14 @@ class Recipe:
     hardest: int = 100
     margin: float = 0.1
     temperature: float = 0.05
+    local_weight: float = 0.0
+    local_temperature: float = 0.02
     pair_weight: float = 1.0
     local_gradient: bool = False
     trained_blocks: int = -1
+    keep_constants: bool = False
     augment: str = 'none'
+    query_augment: str = ''
     antialias: bool = True
     positive_radius_m: float = 10.0
     positive_angle_deg: float = 45.0
@@ -79,6 +92,9 @@ class Recipe:
     optimizer: str = 'adamw'
     learning_rate: float = 1e-5
     weight_decay: float = 0.03
+    stem_rate: float = 1.0
+    clip_norm: float = 0.0
+    average: float = 0.0
     schedule: str = 'constant'
     warmup_epochs: float = 0.0
     validated_candidates: int = 100
@@ -94,6 +110,12 @@ class Recipe:
             if not getattr(self, name) >= least:
                 raise ConfigError(f'{name}: {getattr(self, name)!r} is not at least {least}')
         contrast = self.stage == 'retrieval' and self.retrieval_loss == 'info_nce'
+        if self.average >= 1:
+            raise ConfigError(f'average: {self.average!r} is not below 1')
+        if self.local_weight and not contrast:
+            raise ConfigError('local_weight: is only for retrieval with info_nce')
+        if self.mining == 'random' and not contrast:
+            raise ConfigError('mining: random is only for retrieval with info_nce')
         if self.negatives == 0 and not contrast:
             raise ConfigError('negatives: 0 is only for retrieval with info_nce, which takes the '
                               'other images of the batch')

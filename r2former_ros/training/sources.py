@@ -16,7 +16,7 @@ from ..errors import DatasetError
 from ..records import Image
 from .augment import AUGMENTS, make_view
 from .image_store import Images, Size, store_pictures
-from .views import SAME_PLACE_FRAMES, clips_of
+from .views import NEIGHBOUR_FRAMES, SAME_PLACE_FRAMES, clips_of
 
 Seed = Sequence[int]
 
@@ -43,6 +43,7 @@ class Source:
     Images by row and which of them show the same place.
 
     :param augment: how strongly each look at an image is changed, by a name in ``AUGMENTS``.
+    :param query_augment: the same of queries; as ``augment`` where empty.
     """
 
     places: PlaceSet
@@ -50,28 +51,38 @@ class Source:
     database: Images
     size: Size
     augment: str = 'none'
+    query_augment: str = ''
 
     def query(self, row: int, seed: Seed) -> Image:
         """Return a query image (H, W, 3); the seed fixes what is drawn."""
-        return self._look(self.queries[row], [*seed, 0, row])
+        return self._look(self.queries[row], self.query_augment or self.augment,
+                          [*seed, 0, row])
 
     def candidate(self, row: int, seed: Seed) -> Image:
         """Return an image of the database (H, W, 3)."""
-        return self._look(self.database[row], [*seed, 1, row])
+        return self._look(self.database[row], self.augment, [*seed, 1, row])
 
     def batch(
         self, queries: Sequence[int], database: Sequence[Sequence[int]], seed: Seed
     ) -> Batch:
-        """Load queries, each with the rows of its positive and its negatives."""
+        """
+        Load queries, each with the rows of its positive and its negatives.
+
+        Where views are drawn, every second query is mirrored together with all that belongs to it.
+        """
         groups = [
             np.stack([self.query(query, seed), *(self.candidate(row, seed) for row in rows)])
             for query, rows in zip(queries, database, strict=True)
         ]
+        if AUGMENTS[self.augment]:
+            mirrored = np.random.default_rng([*seed, *queries]).random(len(groups)) < 0.5
+            groups = [group[:, :, ::-1] if mirror else group
+                      for group, mirror in zip(groups, mirrored, strict=True)]
         ignored = [np.isin(database, self.places.same_place[query]) for query in queries]
         return Batch(torch.from_numpy(np.stack(groups)), torch.from_numpy(np.stack(ignored)))
 
-    def _look(self, image: Image, seed: Seed) -> Image:
-        strength = AUGMENTS[self.augment]
+    def _look(self, image: Image, augment: str, seed: Seed) -> Image:
+        strength = AUGMENTS[augment]
         if strength is None:
             return image
         return make_view(image, self.size, strength, np.random.default_rng(seed)).image
@@ -98,23 +109,29 @@ def labelled_source(
 
 
 def unlabelled_source(
-    paths: Sequence[Path], folder: Path, size: Size, *, augment: str, antialias: bool = True,
-    limit_mb: float,
+    paths: Sequence[Path], folder: Path, size: Size, *, augment: str, query_augment: str = '',
+    antialias: bool = True, limit_mb: float,
 ) -> Source:
     """
     Make a source in which every image is a place, seen in two random views.
 
-    Frames of one clip that are close (names ending in ``_frame_<number>``) are never taken for
-    other places.
+    The next frames of a clip (names ending in ``_frame_<number>``) show the place too; those a
+    little further away are never taken for other places.
 
     :raises DatasetError: if views would not differ.
     """
     if AUGMENTS[augment] is None:
-        raise DatasetError('images without labels need augment: mild, night or strong')
-    clip, frame = clips_of(paths)
-    rows = np.arange(len(paths))
-    near = [np.flatnonzero((clip == clip[row]) & (abs(frame - frame[row]) <= SAME_PLACE_FRAMES))
-            for row in rows]
-    places = PlaceSet(tuple(paths), tuple(paths), tuple(rows[:, None]), tuple(near))
+        kinds = ', '.join(name for name, kind in AUGMENTS.items() if kind)
+        raise DatasetError(f'images without labels need augment: {kinds}')
     images = store_pictures(paths, folder, size, antialias=antialias, limit_mb=limit_mb)
-    return Source(places, images, images, size, augment)
+    return Source(clip_places(paths), images, images, size, augment, query_augment)
+
+
+def clip_places(paths: Sequence[Path]) -> PlaceSet:
+    """Make every image a place of its own, with the frames of its clip that are close."""
+    clip, frame = clips_of(paths)
+    apart = [np.where(clip == clip[row], abs(frame - frame[row]), np.inf)
+             for row in range(len(paths))]
+    same, near = (tuple(np.flatnonzero(one <= reach) for one in apart)
+                  for reach in (NEIGHBOUR_FRAMES, SAME_PLACE_FRAMES))
+    return PlaceSet(tuple(paths), tuple(paths), same, near)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from ..model.encoder import VitEncoder
 CONTENT = slice(0, 64)
 """Token values with the 16 unsigned gradient channels, of 2 x 2 cells each."""
 X, Y, SQUARES, ONE, HIDDEN, BALLAST = 64, 65, 66, 67, 68, 69
+CONSTANTS = slice(X, BALLAST + 1)
 GATHERED = slice(72, 192)
 """Token values into which the regions' components are written."""
 READING_BLOCKS = range(3, 11)
@@ -32,6 +34,13 @@ REGION_ROWS, REGION_COLUMNS = 4, 6
 SQUARES_UNIT = 10.0
 BALLAST_VALUE = 10.0
 """A constant value in all tokens, so that layer norms change with contrast only a little."""
+READERS = ('qkv.weight', 'fc1.weight', 'head.weight', 'head_dist.weight')
+"""Ends of names of weights that have the token's values as inputs."""
+WRITERS = ('norm1.weight', 'norm1.bias', 'norm2.weight', 'norm2.bias', 'attn.proj.weight',
+           'attn.proj.bias', 'fc2.weight', 'fc2.bias', 'backbone.norm.weight',
+           'backbone.norm.bias', 'tokens.weight', 'tokens.bias')
+"""Ends of names of weights that have the token's values as outputs."""
+TOKENS = ('pos_embed', 'cls_token', 'dist_token')
 TOKEN_STD = 0.75
 """About the standard deviation over the values of a token; sets how sharp regions are."""
 QUIET = 0.05
@@ -56,6 +65,26 @@ def start_as_gradient_descriptor(
         _read_regions(encoder, block_index)
     _fit_projections(encoder, batches)
     _fit_heads(encoder, batches)
+
+
+def keep_constants(encoder: VitEncoder) -> None:
+    """
+    Take the token values that hold positions and constants out of training.
+
+    An optimiser's steps on weights of an input that is always the same add up step after step:
+    the descriptor is shifted away before anything is learned. So these weights get no gradient,
+    neither those that read the values nor those that write them.
+    """
+    for names, dim in ((READERS, 1), (WRITERS, 0), (TOKENS, 2)):
+        without_constants: Any = partial(_without_constants, dim=dim)
+        for name, parameter in encoder.named_parameters():
+            if name.endswith(names):
+                parameter.register_hook(without_constants)  # type: ignore[no-untyped-call]
+
+
+def _without_constants(gradient: torch.Tensor, *, dim: int) -> torch.Tensor:
+    constants = torch.arange(CONSTANTS.start, CONSTANTS.stop, device=gradient.device)
+    return gradient.index_fill(dim, constants, 0.0)
 
 
 def _quieten(encoder: VitEncoder) -> None:

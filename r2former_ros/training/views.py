@@ -36,6 +36,7 @@ class ImagePool:
     """
 
     images: NDArray[np.uint8]
+    paths: tuple[Path, ...]
     clip: NDArray[np.int64]
     frame: NDArray[np.int64]
 
@@ -57,7 +58,7 @@ def load_pool(folders: Sequence[Path], cache: Path, size: tuple[int, int]) -> Im
     if not path.exists():
         stored = store_images((read_image(file) for file in files), path, size)
     clip, frame = clips_of(files)
-    return ImagePool(stored.array, clip, frame)
+    return ImagePool(stored.array, tuple(files), clip, frame)
 
 
 def clips_of(files: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How weights move: the optimiser of a recipe, their moving average, and attention for a CPU."""
+
+from __future__ import annotations
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..model import R2Former
+from .recipe import Recipe
+
+
+def make_optimizer(learner: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimiser; ``share`` of a group is its part of the learning rate."""
+    trained = {name: one for name, one in learner.named_parameters() if one.requires_grad}
+    stem = [one for name, one in trained.items() if '.patch_embed.' in name]
+    rest = [one for name, one in trained.items() if '.patch_embed.' not in name]
+    groups = [{'params': part, 'share': share}
+              for part, share in ((rest, 1.0), (stem, recipe.stem_rate)) if part]
+    kind = torch.optim.Adam if recipe.optimizer == 'adam' else torch.optim.AdamW
+    return kind(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def moving_average(model: R2Former, recipe: Recipe) -> AveragedModel | None:
+    """Return an exponential moving average of a model, where the recipe wants one."""
+    if not recipe.average:
+        return None
+    decay = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=decay)
+
+
+def attend_plainly(model: nn.Module) -> None:
+    """Turn fused attention off: on a CPU its backward pass is slow."""
+    for module in model.modules():
+        if isinstance(module, Block):
+            setattr(module.attn, 'fused_attn', False)  # noqa: B010
