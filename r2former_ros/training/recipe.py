@@ -30,7 +30,8 @@ MINIMA = {
     'queries_per_epoch': 1, 'queries_per_mining': 1, 'sample': 1, 'hardest': 1, 'margin': 0,
     'temperature': 1e-3, 'local_weight': 0, 'local_temperature': 1e-3, 'positive_radius_m': 0,
     'positive_angle_deg': 0, 'same_place_radius_m': 0, 'pair_weight': 0, 'trained_blocks': -1,
-    'learning_rate': 0, 'weight_decay': 0, 'stem_rate': 0, 'clip_norm': 0, 'average': 0, 'warmup_epochs': 0,
+    'learning_rate': 0, 'weight_decay': 0, 'stem_rate': 0, 'clip_norm': 0, 'average': 0,
+    'warmup_epochs': 0,
     'validated_candidates': 1,
 }
 
