@@ -11,6 +11,7 @@ from r2former_ros.training.losses import (
     contrast,
     info_nce,
     pair_cross_entropy,
+    patch_contrast,
     patch_similarity,
     triplet_margin,
 )
@@ -65,3 +66,15 @@ def test_patch_similarity_is_the_mean_best_correlation_of_every_pair():
     assert torch.allclose(similarity, torch.stack(expected), atol=0.01)  # bfloat16
     mirrored = patch_similarity(keys, queries).T
     assert torch.allclose(similarity, mirrored, atol=0.01)
+
+
+def test_patch_contrast_counts_patches_that_are_to_be_found():
+    query = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    positive = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]])
+    first_only = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    loss = patch_contrast(query, positive, first_only, 1.0)
+    assert loss.item() == pytest.approx(math.log(1 + 2 / math.e))
+    halves = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.5, 0.5]]])
+    loss = patch_contrast(query, positive, halves, 1.0)
+    assert loss.item() == pytest.approx(math.log(2 + 1 / math.e))
+    assert patch_contrast(query, positive, torch.zeros(1, 2, 3), 1.0).item() == 0.0

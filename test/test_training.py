@@ -14,7 +14,7 @@ from r2former_ros.errors import ConfigError, DatasetError, WeightsError
 from r2former_ros.model import ModelSpec, load_model, read_header
 from r2former_ros.model.checkpoint import untrained_model
 from r2former_ros.training import engine
-from r2former_ros.training.augment import AUGMENTS
+from r2former_ros.training.augment import AUGMENTS, AugmentConfig
 from r2former_ros.training.engine import BEST, CHECKPOINT, FINAL, Trainer
 from r2former_ros.training.image_store import PictureFiles, StoredImages
 from r2former_ros.training.learner import Learner, normalised
@@ -80,7 +80,8 @@ def test_eight_places_are_learned(unlike_pairs, tmp_path):
 
 
 CONTRAST = {'retrieval_loss': 'info_nce', 'mining': 'random', 'negatives': 0, 'local_weight': 1.0,
-            'local_gradient': True, 'clip_norm': 1.0, 'average': 0.9}
+            'local_gradient': True, 'patch_weight': 0.5, 'clip_norm': 1.0, 'average': 0.9,
+            'blend': 0.5}
 
 
 @pytest.mark.parametrize('changes', [{'stage': 'retrieval'}, {'stage': 'rerank'},
@@ -110,6 +111,18 @@ def test_the_average_is_kept_and_lags_behind(source, tmp_path):
     kept = load_model(tmp_path / FINAL).state_dict()[name]
     assert torch.allclose(kept, expected, atol=1e-3)  # float16
     assert torch.allclose(run.kept_model.state_dict()[name], expected)
+
+
+def test_what_is_kept_lies_between_the_start_and_what_was_learned(source, tmp_path):
+    model = untrained_model(SPEC)
+    name = 'encoder.backbone.head.weight'
+    before = model.state_dict()[name].clone()
+    run = trainer(source, tmp_path, model, blend=0.25, epochs=1)
+    run.run()
+    learned = model.state_dict()[name]
+    assert not torch.equal(before, learned)
+    kept = load_model(tmp_path / FINAL).state_dict()[name]
+    assert torch.allclose(kept, before + (learned - before) / 4, atol=1e-3)  # float16
 
 
 def test_constants_and_what_reads_or_writes_them_are_kept(source, tmp_path):
@@ -347,6 +360,23 @@ def test_frames_of_a_clip_are_no_other_places(tmp_path):
     assert AUGMENTS['none'] is None
     with pytest.raises(DatasetError, match='need augment: mild, soft, night, strong'):
         unlabelled_source(paths, tmp_path, SIZE, augment='none', limit_mb=1)
+
+
+def test_a_batch_says_where_pixels_of_two_views_of_one_image_lie(tmp_path, monkeypatch):
+    paths = write_pictures(tmp_path, (1, 2), 'clip_frame_')
+    moved = AugmentConfig(light=0, night=0, colour=0, grey=0, blur=0, coarse=0, occlusion=0,
+                          noise=0)
+    monkeypatch.setitem(AUGMENTS, 'mild', moved)
+    source = unlabelled_source(paths, tmp_path, SIZE, augment='mild', query_augment='none',
+                               limit_mb=1)
+    batch = source.batch([0, 1, 0], [[0], [1], [1]], [3])
+    assert batch.positive_T_query[2].isnan().all()  # another frame
+    for row in range(2):
+        query, positive = batch.images[row].numpy()
+        moves = batch.positive_T_query[row].double().numpy()
+        warped = cv2.warpPerspective(query, moves, SIZE[::-1], borderMode=cv2.BORDER_REFLECT)
+        assert np.abs(warped.astype(int) - positive).max() <= 2
+        assert np.abs(query.astype(int) - positive).max() > 50
 
 
 def test_patches_are_matched_by_the_homography():

@@ -67,6 +67,10 @@ class View:
     image: Image
     view_T_source: Matrix
 
+    def mirrored(self) -> View:
+        """Swap left and right."""
+        return View(self.image[:, ::-1], mirror(self.image.shape[1]) @ self.view_T_source)
+
 
 def make_view(
     source: Image, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator,
@@ -80,11 +84,16 @@ def make_view(
     """
     matrix = random_homography(source.shape[:2], size, config, rng)
     if flip:
-        matrix = np.array([[-1.0, 0, size[1] - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
+        matrix = mirror(size[1]) @ matrix
     warped = cv2.warpPerspective(
         source, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
     return View(change_appearance(np.asarray(warped, np.uint8), config, rng), matrix)
+
+
+def mirror(width_px: int) -> Matrix:
+    """Return the homography that swaps left and right."""
+    return np.array([[-1.0, 0, width_px - 1], [0, 1, 0], [0, 0, 1]])
 
 
 def random_homography(

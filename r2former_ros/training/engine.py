@@ -28,7 +28,7 @@ from ..model.r2former import Origin
 from .image_store import digest_of
 from .learner import Learner
 from .miner import Miner
-from .optimization import attend_plainly, make_optimizer, moving_average
+from .optimization import attend_plainly, blended, make_optimizer, moving_average
 from .recipe import Recipe
 from .sources import Batch, Source
 from .validation import RERANK, RETRIEVAL, Recall
@@ -79,6 +79,7 @@ class Trainer:
         learner = Learner(model, recipe)
         self.learner, self.optimizer = fabric.setup(learner, make_optimizer(learner, recipe))
         self.average = moving_average(model, recipe)
+        self._start = {name: value.clone() for name, value in model.state_dict().items()}
         self.miner = Miner(fabric, model, source, recipe)
         self.progress = Progress()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix='batches')
@@ -120,8 +121,11 @@ class Trainer:
 
     @property
     def kept_model(self) -> R2Former:
-        """The model that is measured and written: the moving average where there is one."""
-        return cast('R2Former', self.average.module) if self.average else self.model
+        """The model that is measured and written: averaged and blended as the recipe says."""
+        model = cast('R2Former', self.average.module) if self.average else self.model
+        if self.recipe.blend == 1:
+            return model
+        return blended(self._start, model, self.recipe.blend)
 
     def learning_rate(self, step: int) -> float:
         """
@@ -173,7 +177,8 @@ class Trainer:
         for first in range(0, count, size):
             part = batch.part(slice(first, first + size))
             with self.fabric.no_backward_sync(self.learner, enabled=first + size < count):
-                loss = self.learner(*(self.fabric.to_device((part.images, part.ignored))))
+                tensors = part.images, part.ignored, part.positive_T_query
+                loss = self.learner(*self.fabric.to_device(tensors))
                 loss = loss * (len(part.images) / count)
                 self.fabric.backward(loss)
             total += loss.detach()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,9 +15,17 @@ from ..errors import ConfigError
 from ..images import InputSpec
 from ..model import ImageFeatures, R2Former
 from ..model.encoder import VitEncoder
-from .losses import contrast, info_nce, pair_cross_entropy, patch_similarity, triplet_margin
+from .losses import (
+    contrast,
+    info_nce,
+    pair_cross_entropy,
+    patch_contrast,
+    patch_similarity,
+    triplet_margin,
+)
 from .recipe import Recipe
 from .start import keep_constants
+from .views import matched_patches
 
 
 class Learner(nn.Module):
@@ -33,13 +42,17 @@ class Learner(nn.Module):
         self._freeze()
         if recipe.keep_constants:
             keep_constants(_vit(model, 'keep_constants'))
+        if recipe.patch_weight:
+            _vit(model, 'patch_weight')
 
-    def forward(self, images: torch.Tensor, ignored: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, images: torch.Tensor, ignored: torch.Tensor, positive_T_query: torch.Tensor
+    ) -> torch.Tensor:
         """
         Return the loss.
 
         :param images: uint8 (B, 2 + K, H, W, 3): query, positive, K negatives.
-        :param ignored: bool (B, B, 1 + K), see ``sources.Batch``.
+        :param ignored: bool (B, B, 1 + K), see ``sources.Batch``; ``positive_T_query`` too.
         """
         group = images.shape[1]
         encoder = self.model.encoder
@@ -47,6 +60,10 @@ class Learner(nn.Module):
         loss = torch.zeros((), device=images.device)
         if self.recipe.stage != 'rerank':
             loss = loss + self.retrieval_loss(features, group, ignored)
+        if self.recipe.patch_weight:
+            size = images.shape[2:4]
+            loss = loss + self.recipe.patch_weight * self.patch_loss(
+                features, group, positive_T_query, size)
         if self.recipe.stage != 'retrieval':
             share = 1.0 if self.recipe.stage == 'rerank' else self.recipe.pair_weight
             loss = loss + share * self.pair_loss(features, group)
@@ -63,7 +80,7 @@ class Learner(nn.Module):
         self, features: ImageFeatures, group: int, ignored: torch.Tensor
     ) -> torch.Tensor:
         """Return the loss of features in groups of query, positive, negatives."""
-        grouped = features.descriptor.view(-1, group, features.descriptor.shape[1])
+        grouped = _by_group(features.descriptor, group)
         if self.recipe.retrieval_loss == 'info_nce':
             keys = grouped[:, 1:].flatten(0, 1)
             positives = torch.arange(len(grouped), device=keys.device) * (group - 1)
@@ -76,6 +93,19 @@ class Learner(nn.Module):
                                   self.recipe.local_temperature)
             return loss + self.recipe.local_weight * by_patches
         return triplet_margin(grouped[:, 0], grouped[:, 1], grouped[:, 2:], self.recipe.margin)
+
+    def patch_loss(
+        self, features: ImageFeatures, group: int, positive_T_query: torch.Tensor,
+        size: Sequence[int],
+    ) -> torch.Tensor:
+        """Return the contrast of patches, where query and positive are views of one image."""
+        one_image = positive_T_query.isfinite().all(dim=-1).all(dim=-1)
+        patches = _by_group(F.normalize(features.descriptors, dim=-1), group)[one_image]
+        centres = _by_group(features.xy * max(size), group)[one_image] - 0.5
+        shares = matched_patches(positive_T_query[one_image], centres[:, 0], centres[:, 1],
+                                 self.model.encoder.patch_px)
+        return patch_contrast(patches[:, 0], patches[:, 1], shares,
+                              self.recipe.patch_temperature)
 
     def pair_loss(self, features: ImageFeatures, group: int) -> torch.Tensor:
         """
@@ -91,13 +121,14 @@ class Learner(nn.Module):
 
     def _similarity_by_patches(self, features: ImageFeatures, group: int) -> torch.Tensor:
         patches = F.normalize(features.descriptors, dim=-1)
-        grouped = patches.view(-1, group, *patches.shape[1:])
+        grouped = _by_group(patches, group)
         return patch_similarity(grouped[:, 0], grouped[:, 1:].flatten(0, 1))
 
     def _freeze(self) -> None:
         """Leave to each stage what it may change; the rerank stage keeps only the local head."""
         stage, encoder = self.recipe.stage, self.model.encoder
-        by_patches = stage != 'retrieval' or self.recipe.local_weight > 0
+        by_patches = (stage != 'retrieval' or self.recipe.local_weight > 0
+                      or self.recipe.patch_weight > 0)
         if stage == 'rerank':
             encoder.requires_grad_(False)
         elif self.recipe.trained_blocks >= 0:
@@ -128,6 +159,10 @@ def normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) * 255
                  for values in (spec.mean, spec.std))
     return (images.permute(0, 3, 1, 2).float() - mean) / std
+
+
+def _by_group(values: torch.Tensor, group: int) -> torch.Tensor:
+    return values.view(-1, group, *values.shape[1:])
 
 
 def _vit(model: R2Former, setting: str) -> VitEncoder:

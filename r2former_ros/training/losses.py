@@ -57,6 +57,20 @@ def patch_similarity(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     return (from_queries + from_keys) / 2
 
 
+def patch_contrast(
+    query: torch.Tensor, positive: torch.Tensor, shares: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """
+    Return the cross entropy of each query patch's similarity to all patches of the positive.
+
+    :param query: (B, N, C) unit norm; ``positive`` (B, M, C) likewise.
+    :param shares: (B, N, M) what should be found, rows of sum one, or of zeros: left out.
+    """
+    log_share = (query.float() @ positive.float().mT / temperature).log_softmax(dim=-1)
+    found = shares.sum(dim=-1) > 0.5
+    return -(shares * log_share).sum() / found.sum().clamp(min=1)
+
+
 def info_nce(
     query: torch.Tensor,
     keys: torch.Tensor,

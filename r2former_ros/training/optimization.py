@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
+
 import torch
 from timm.models.vision_transformer import Block
 from torch import nn
@@ -30,6 +33,21 @@ def moving_average(model: R2Former, recipe: Recipe) -> AveragedModel | None:
         return None
     decay = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=decay)
+
+
+def blended(start: Mapping[str, torch.Tensor], model: R2Former, share: float) -> R2Former:
+    """
+    Return a model between two, ``share`` of the way from the start to what was learned.
+
+    What was learned on few images keeps more of its use elsewhere so (WiSE-FT, arXiv
+    2109.01903).
+    """
+    mixed = deepcopy(model)
+    mixed.load_state_dict({
+        name: torch.lerp(start[name].to(value), value, share) if value.is_floating_point()
+        else value for name, value in model.state_dict().items()
+    })
+    return mixed
 
 
 def attend_plainly(model: nn.Module) -> None:

@@ -28,7 +28,8 @@ CHOICES = {
 MINIMA = {
     'epochs': 1, 'patience': 0, 'batch': 1, 'micro_batch': 0, 'negatives': 0,
     'queries_per_epoch': 1, 'queries_per_mining': 1, 'sample': 1, 'hardest': 1, 'margin': 0,
-    'temperature': 1e-3, 'local_weight': 0, 'local_temperature': 1e-3, 'positive_radius_m': 0,
+    'temperature': 1e-3, 'local_weight': 0, 'local_temperature': 1e-3,
+    'patch_weight': 0, 'patch_temperature': 1e-3, 'blend': 0, 'positive_radius_m': 0,
     'positive_angle_deg': 0, 'same_place_radius_m': 0, 'pair_weight': 0, 'trained_blocks': -1,
     'learning_rate': 0, 'weight_decay': 0, 'stem_rate': 0, 'clip_norm': 0, 'average': 0,
     'warmup_epochs': 0,
@@ -51,10 +52,12 @@ class Recipe:
     it). ``pair_weight`` is the reranker's share beside the retrieval loss; with
     ``local_gradient`` its gradient goes on into the trunk. ``trained_blocks`` counts from the
     last (-1: everything; 0: only the heads). With ``local_weight`` the retrieval stage contrasts
-    images by their patches too. ``keep_constants`` leaves alone what belongs to the token values
+    images by their patches too; with ``patch_weight`` patches find each other in two views of one
+    image. ``keep_constants`` leaves alone what belongs to the token values
     that ``bootstrap`` set as constants and positions; ``stem_rate`` is the patch embedding's share
     of the learning rate; ``average`` the decay of a moving average of the weights, which is then
-    what is measured and kept (0: none).
+    what is measured and kept (0: none), and ``blend`` the share of what was learned in the weights
+    that are kept, beside those that training began with.
 
     ``augment`` names how strongly views of the images are changed, ``query_augment`` the same of
     queries where it differs. ``antialias`` is for images larger than the network's: as the
@@ -80,6 +83,8 @@ class Recipe:
     temperature: float = 0.05
     local_weight: float = 0.0
     local_temperature: float = 0.02
+    patch_weight: float = 0.0
+    patch_temperature: float = 0.05
     pair_weight: float = 1.0
     local_gradient: bool = False
     trained_blocks: int = -1
@@ -96,6 +101,7 @@ class Recipe:
     stem_rate: float = 1.0
     clip_norm: float = 0.0
     average: float = 0.0
+    blend: float = 1.0
     schedule: str = 'constant'
     warmup_epochs: float = 0.0
     validated_candidates: int = 100

@@ -14,7 +14,7 @@ import torch
 from ..datasets import PlaceSet
 from ..errors import DatasetError
 from ..records import Image
-from .augment import AUGMENTS, make_view
+from .augment import AUGMENTS, Matrix, View, make_view
 from .image_store import Images, Size, store_pictures
 from .views import NEIGHBOUR_FRAMES, SAME_PLACE_FRAMES, clips_of
 
@@ -27,14 +27,17 @@ class Batch:
     Queries, each with its positive and K negatives: uint8 (B, 2 + K, H, W, 3).
 
     ``ignored`` (B, B, 1 + K): images of the batch that may show a query's place too.
+    ``positive_T_query`` (B, 3, 3): from the query's pixels to the positive's, where both are
+    views of one image; else not a number.
     """
 
     images: torch.Tensor
     ignored: torch.Tensor
+    positive_T_query: torch.Tensor
 
     def part(self, rows: slice) -> Batch:
         """Return some of the queries, with what belongs to them."""
-        return Batch(self.images[rows], self.ignored[rows, rows])
+        return Batch(self.images[rows], self.ignored[rows, rows], self.positive_T_query[rows])
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,11 @@ class Source:
 
     def query(self, row: int, seed: Seed) -> Image:
         """Return a query image (H, W, 3); the seed fixes what is drawn."""
-        return self._look(self.queries[row], self.query_augment or self.augment,
-                          [*seed, 0, row])
+        return self._query(row, seed).image
 
     def candidate(self, row: int, seed: Seed) -> Image:
         """Return an image of the database (H, W, 3)."""
-        return self._look(self.database[row], self.augment, [*seed, 1, row])
+        return self._candidate(row, seed).image
 
     def batch(
         self, queries: Sequence[int], database: Sequence[Sequence[int]], seed: Seed
@@ -70,22 +72,38 @@ class Source:
 
         Where views are drawn, every second query is mirrored together with all that belongs to it.
         """
-        groups = [
-            np.stack([self.query(query, seed), *(self.candidate(row, seed) for row in rows)])
-            for query, rows in zip(queries, database, strict=True)
+        mirrored = np.random.default_rng([*seed, *queries]).random(len(queries)) < 0.5
+        mirrored &= AUGMENTS[self.augment] is not None
+        views = [
+            [self._query(query, seed, mirror),
+             *(self._candidate(row, seed, mirror) for row in rows)]
+            for query, rows, mirror in zip(queries, database, mirrored, strict=True)
         ]
-        if AUGMENTS[self.augment]:
-            mirrored = np.random.default_rng([*seed, *queries]).random(len(groups)) < 0.5
-            groups = [group[:, :, ::-1] if mirror else group
-                      for group, mirror in zip(groups, mirrored, strict=True)]
+        images = np.stack([[view.image for view in group] for group in views])
         ignored = [np.isin(database, self.places.same_place[query]) for query in queries]
-        return Batch(torch.from_numpy(np.stack(groups)), torch.from_numpy(np.stack(ignored)))
+        moves = [self._positive_T_query(group, query, rows[0])
+                 for group, query, rows in zip(views, queries, database, strict=True)]
+        return Batch(torch.from_numpy(images), torch.from_numpy(np.stack(ignored)),
+                     torch.from_numpy(np.stack(moves)).float())
 
-    def _look(self, image: Image, augment: str, seed: Seed) -> Image:
+    def _positive_T_query(self, group: Sequence[View], query: int, positive: int) -> Matrix:
+        if self.queries is not self.database or query != positive:
+            return np.full((3, 3), np.nan)
+        return group[1].view_T_source @ np.linalg.inv(group[0].view_T_source)
+
+    def _query(self, row: int, seed: Seed, mirror: bool = False) -> View:
+        augment = self.query_augment or self.augment
+        return self._look(self.queries[row], augment, [*seed, 0, row], mirror)
+
+    def _candidate(self, row: int, seed: Seed, mirror: bool = False) -> View:
+        return self._look(self.database[row], self.augment, [*seed, 1, row], mirror)
+
+    def _look(self, image: Image, augment: str, seed: Seed, mirror: bool) -> View:
         strength = AUGMENTS[augment]
-        if strength is None:
-            return image
-        return make_view(image, self.size, strength, np.random.default_rng(seed)).image
+        if strength is not None:
+            return make_view(image, self.size, strength, np.random.default_rng(seed), flip=mirror)
+        view = View(image, np.eye(3))
+        return view.mirrored() if mirror else view
 
 
 def labelled_source(

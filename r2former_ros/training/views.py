@@ -150,13 +150,22 @@ def patch_matches(
     """
     rows, columns = size[0] // patch_px, size[1] // patch_px
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
-    centres = torch.stack([x.flatten(), y.flatten(), torch.zeros(rows * columns)], dim=-1)
-    centres = centres.float() * patch_px + (patch_px - 1) / 2
-    centres[:, 2] = 1.0
-    moved = centres @ right_T_left.mT  # (B, P, 3)
-    place = (moved[..., :2] / moved[..., 2:] - (patch_px - 1) / 2) / patch_px
-    share_x = (1 - (place[..., 0:1] - torch.arange(columns)).abs()).clamp(min=0)
-    share_y = (1 - (place[..., 1:2] - torch.arange(rows)).abs()).clamp(min=0)
-    shares = (share_y[..., :, None] * share_x[..., None, :]).flatten(2)
+    centres = torch.stack([x.flatten(), y.flatten()], dim=-1) * patch_px + (patch_px - 1) / 2
+    return matched_patches(right_T_left, centres, centres, patch_px)
+
+
+def matched_patches(
+    right_T_left: torch.Tensor, left: torch.Tensor, right: torch.Tensor, patch_px: int = 16
+) -> torch.Tensor:
+    """
+    Say which patches of the right view lie where patches of the left have gone.
+
+    :param left: centres (..., N, 2) of patches of a grid, in pixels; ``right`` (..., M, 2) too.
+    :returns: (..., N, M) bilinear shares; zero rows where the four nearest are not all there.
+    """
+    moved = torch.cat([left, torch.ones_like(left[..., :1])], dim=-1) @ right_T_left.mT
+    place = moved[..., :2] / moved[..., 2:]
+    apart = (place[..., :, None, :] - right[..., None, :, :]).abs() / patch_px  # (..., N, M, 2)
+    shares = (1 - apart).clamp(min=0).prod(dim=-1)
     inside = (shares.sum(-1, keepdim=True) > 0.999) & (moved[..., 2:] > 0)
     return shares * inside
