@@ -78,3 +78,13 @@ def test_patch_contrast_counts_patches_that_are_to_be_found():
     loss = patch_contrast(query, positive, halves, 1.0)
     assert loss.item() == pytest.approx(math.log(2 + 1 / math.e))
     assert patch_contrast(query, positive, torch.zeros(1, 2, 3), 1.0).item() == 0.0
+
+
+def test_as_many_keys_as_queries_look_for_each_other():
+    similarity = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 3.0]])
+    nothing = torch.zeros(3, 3, dtype=torch.bool)
+    loss = contrast(similarity, torch.tensor([1, 0, 2]), nothing, 1.0)
+    by_queries = 2 * math.log(1 + 2 / math.e) + math.log(1 + math.exp(-1) + math.exp(-3))
+    by_keys = (math.log(1 + 2 / math.e) + math.log(1 + math.e + math.exp(-1))
+               + math.log(1 + 2 * math.exp(-3)))
+    assert loss.item() == pytest.approx((by_queries + by_keys) / 6)

@@ -90,8 +90,16 @@ def info_nce(
 def contrast(
     similarity: torch.Tensor, positives: torch.Tensor, ignored: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Return the cross entropy of similarities (B, K); the rest as for ``info_nce``."""
+    """
+    Return the cross entropy of similarities (B, K); the rest as for ``info_nce``.
+
+    Where there are as many keys as queries, each key looks for its query too.
+    """
     logits = similarity / temperature
     allowed = ~ignored
     allowed[torch.arange(len(logits)), positives] = True
-    return F.cross_entropy(logits.masked_fill(~allowed, -torch.inf), positives)
+    logits = logits.masked_fill(~allowed, -torch.inf)
+    loss = F.cross_entropy(logits, positives)
+    if logits.shape[0] != logits.shape[1]:
+        return loss
+    return (loss + F.cross_entropy(logits.T, positives.argsort())) / 2
