@@ -25,7 +25,7 @@ COLUMNS = {
     'thumbnails': 'place_id',
 }
 """Tables, and the column with the id of the place."""
-DECIDING = ('fingerprint', 'descriptor_dim', 'local_dim')
+DECIDING = ('fingerprint', 'weights', 'trained', 'descriptor_dim', 'local_dim')
 """What of a header must agree before the rest of it is believed to be the same."""
 
 

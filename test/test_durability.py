@@ -211,8 +211,10 @@ def test_a_damaged_header_is_taken_from_what_the_map_was_built_with(site, tmp_pa
         repair_map(site, out)
     with pytest.raises(MapError, match='was built with local_dim 16, not 9'):
         repair_map(site, out, built_with=lambda: replace(HEADER, local_dim=9))
+    with pytest.raises(MapError, match='was built with weights tiny, test, not small, test'):
+        repair_map(site, out, built_with=lambda: replace(HEADER, weights='small, test'))
     assert not out.exists()
-    given = replace(HEADER, frame_id='hall', weights='not used: intact')
+    given = replace(HEADER, frame_id='hall', local_dtype='not used: intact')
     repair = repair_map(site, out, built_with=lambda: given)
     assert repair.header_given == ('fingerprint', 'frame_id') and repair.complete
     with PlaceMap.open(out) as fresh:
