@@ -23,7 +23,7 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.errors import MapError
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.map_tools.calibrating import calibrate
-from r2former_ros.mapping import PosedFrame, append_to_map, build_map
+from r2former_ros.mapping import PosedFrame, append_to_map, build_map, create_map
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, State
@@ -127,6 +127,13 @@ def test_pictures_from_outside_give_the_threshold_where_there_are_some(site):
     assert 0.05 <= np.mean([score >= threshold for score in scores]) <= 0.2
     # These are too bright for any place, so that their threshold is no bound for far places.
     assert threshold < own.threshold(0.1) and given.accepted_far(threshold) > 0.2
+
+
+def test_an_empty_map_cannot_be_calibrated_by_pictures_from_outside(tmp_path):
+    with create_map(FakeModel(), tmp_path / 'm.r2map', Config()) as place_map, \
+            pytest.raises(MapError, match='0 places have some within 5 m'):
+        calibrate(Recognizer(FakeModel(), place_map), false_accept_rate=0.1, radius_m=25.0,
+                  near_m=5.0, queries=9, outside=[Frame(0, picture(1))])
 
 
 def test_a_query_meets_the_far_places_alone_whatever_lies_unposed(site):

@@ -59,7 +59,7 @@ def calibrate(
         positives += _best_odds(recognizer, row, near, similarity)
         on_query()
     foreign = []
-    for frame in outside:
+    for frame in outside if len(positives) >= MIN_SCORES else ():
         foreign.append(outside_odds(recognizer, frame))
         on_query()
     if min(len(foreign or negatives), len(positives)) < MIN_SCORES:
