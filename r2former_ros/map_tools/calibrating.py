@@ -111,7 +111,7 @@ class _Sample:
             for distance in (radius_m, near_m)
         )
         firsts = [one.first_place_id for one in sessions_of(recognizer.place_map)]
-        session = np.searchsorted(firsts, places.ids, 'right')
+        session = np.searchsorted(firsts, places.ids, 'right').clip(1)  # as session_of
         others = [found[session[found] != session[row]] for row, found in zip(rows, close)]
         if any(map(len, others)):
             return cls(rows, posed, around, others, 'other sessions')
