@@ -4,8 +4,9 @@
 What scores mean on one map: a threshold for a wanted false-accept rate, and a probability.
 
 A false accept happens on the best hypothesis, so what is kept is the best score of images that
-show none of the places they were compared with. Scores are taken as log odds, where they do not
-crowd at 0 and 1. ``map_tools.calibrating`` collects them; the notes of the map hold the result.
+show none of the places they were compared with: places of the map against far ones or, where the
+user has some, pictures from outside the map. Scores are taken as log odds, where they do not crowd
+at 0 and 1. ``map_tools.calibrating`` collects them; the notes of the map hold the result.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from .place_map import PlaceMap
 
 NOTE = 'calibration'
 TAIL = 0.1
-"""Share of the largest negative scores that the tail is fitted to."""
+"""Share of the largest foreign scores that the tail is fitted to."""
 MARGIN = 1e-15
 LOG = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Calibration:
 
     ``settings`` are those that the scores depend on; ``positives_from`` says whether a place was
     recognised from another session or from its neighbours in the same, which is easier.
+    ``outside`` are the scores of pictures from outside the map, empty where none were given.
     """
 
     settings: dict[str, Any]
@@ -49,25 +51,40 @@ class Calibration:
     positives_from: str
     slope: float
     intercept: float
+    outside: list[float] = field(default_factory=list)
+
+    @property
+    def foreign(self) -> list[float]:
+        """What stands for images of no place of the map: the pictures from outside, if any."""
+        return self.outside or self.negatives
+
+    @property
+    def foreign_from(self) -> str:
+        """Say where they are from."""
+        return 'pictures from outside' if self.outside else 'its own far places'
 
     def threshold(self, rate: float) -> float:
         """
         Return the score that the best hypothesis of a foreign image exceeds at this rate.
 
-        Above a tenth it is the quantile of the negatives; below, that of an exponential tail
-        fitted to the largest tenth, which uses more than one or two scores and goes on beyond
-        the largest. (A generalised Pareto tail of shape 0.)
+        Above a tenth it is the quantile of the foreign scores; below, that of an exponential
+        tail fitted to the largest tenth, which uses more than one or two scores and goes on
+        beyond the largest. (A generalised Pareto tail of shape 0.)
         """
-        negatives = np.array(self.negatives)
+        foreign = np.array(self.foreign)
         if rate >= TAIL:
-            return probability_of(float(np.quantile(negatives, 1 - rate)))
-        start = float(np.quantile(negatives, 1 - TAIL))
-        excess = float((negatives[negatives >= start] - start).mean())
+            return probability_of(float(np.quantile(foreign, 1 - rate)))
+        start = float(np.quantile(foreign, 1 - TAIL))
+        excess = float((foreign[foreign >= start] - start).mean())
         return probability_of(start + excess * math.log(TAIL / rate))
 
     def accepted(self, score: float) -> float:
         """Return the share of the positives with at least this score."""
-        return float((np.array(self.positives) >= log_odds(score)).mean())
+        return share_above(self.positives, score)
+
+    def accepted_far(self, score: float) -> float:
+        """Return the share of the map's own far places with at least this score; NaN: none."""
+        return share_above(self.negatives, score)
 
     def probability(self, score: float) -> float:
         """
@@ -76,6 +93,12 @@ class Calibration:
         If the camera is as often outside the map as in it: the fit gives both the same weight.
         """
         return probability_of(self.slope * log_odds(score) + self.intercept)
+
+
+def share_above(scores: Sequence[float], score: float) -> float:
+    """Return the share of scores, given as log odds, that a threshold lets pass; NaN for none."""
+    odds = log_odds(score)
+    return sum(one >= odds for one in scores) / len(scores) if scores else math.nan
 
 
 def log_odds(score: float) -> float:
@@ -100,7 +123,7 @@ def score_settings(config: Config) -> dict[str, Any]:
 
 
 def fit_probability(
-    negatives: Sequence[float], positives: Sequence[float]
+    foreign: Sequence[float], positives: Sequence[float]
 ) -> tuple[float, float]:
     """
     Fit slope and intercept of a logistic curve to log odds, as Platt does.
@@ -108,8 +131,8 @@ def fit_probability(
     Both classes weigh the same. The targets stay a little off 0 and 1, so that the curve stays
     finite where the classes do not overlap.
     """
-    odds: NDArray[np.float64] = np.concatenate([negatives, positives])
-    counts = len(negatives), len(positives)
+    odds: NDArray[np.float64] = np.concatenate([foreign, positives])
+    counts = len(foreign), len(positives)
     targets = np.repeat([1 / (counts[0] + 2), (counts[1] + 1) / (counts[1] + 2)], counts)
     weights = np.repeat([0.5 / counts[0], 0.5 / counts[1]], counts)
 
@@ -175,6 +198,7 @@ def describe_calibration(place_map: PlaceMap) -> str:
         return 'no (r2former map calibrate)'
     grown = '' if found.places == len(place_map) else f', with {found.places} places: do it again'
     threshold = found.threshold(found.false_accept_rate)
-    return (f'min_score {threshold:.4f} for a false-accept rate of {found.false_accept_rate:g}, '
+    return (f'min_score {threshold:.4f} for a false-accept rate of {found.false_accept_rate:g} '
+            f'of {found.foreign_from}, '
             f'{found.accepted(threshold):.0%} of {len(found.positives)} positives from '
             f'{found.positives_from} pass{grown}')

@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import MapError
-from .place_map import PlaceMap, in_database
+from .place_map import MapHeader, PlaceMap, in_database
 from .place_store import NOTE, BlobRow, NewPlace, PlaceRow, checksum, released_on_error
 from .progress import Notify, noted, silent
-from .sqlite_store import SqliteStore, translated
+from .sqlite_store import require_map, translated
 
 COLUMNS = {
     'places': 'id',
@@ -24,6 +25,8 @@ COLUMNS = {
     'thumbnails': 'place_id',
 }
 """Tables, and the column with the id of the place."""
+DECIDING = ('fingerprint', 'weights', 'trained', 'descriptor_dim', 'local_dim')
+"""What of a header must agree before the rest of it is believed to be the same."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +35,38 @@ class Repair:
     What became of the places of a damaged map.
 
     ``end_known`` is False where so much is gone that nobody can say which id was the last.
+    ``header_given`` names what of the header was lost and taken from the weights and settings
+    given; ``notes_lost`` are keys of meta that are not in the fresh map.
     """
 
     kept: int
     lost: tuple[int, ...]
     thumbnails_lost: tuple[int, ...]
     end_known: bool
+    header_given: tuple[str, ...] = ()
+    notes_lost: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether nothing was lost."""
-        return self.end_known and not self.lost and not self.thumbnails_lost
+        return self.end_known and not (self.lost or self.thumbnails_lost or self.notes_lost)
 
 
-def repair_map(path: str | Path, out: str | Path, notify: Notify = silent) -> Repair:
+def repair_map(
+    path: str | Path,
+    out: str | Path,
+    notify: Notify = silent,
+    built_with: Callable[[], MapHeader] | None = None,
+) -> Repair:
     """
     Copy the places whose pose, descriptor and local features are intact, under their ids.
 
-    The notes (sessions, origin, calibration) go with them. The damaged file is not changed. A
-    place without its thumbnail is kept.
+    The notes (sessions, origin, calibration) that are intact go with them. The damaged file is not
+    changed. A place without its thumbnail is kept.
 
-    :raises MapError: if the file has no readable header, or ``out`` exists or cannot be written.
+    :param built_with: what to take for a header that is damaged, asked only then.
+    :raises MapError: if the file is no map, if its header is damaged and nobody says what it was,
+        or if ``out`` exists or cannot be written.
     """
     if in_database(path):
         raise MapError(f'{path}: only map files can be repaired; restore a backup of the database')
@@ -60,19 +74,57 @@ def repair_map(path: str | Path, out: str | Path, notify: Notify = silent) -> Re
     with translated(damaged):
         connection = _lenient_connection(damaged)
         with released_on_error(connection.close):
-            store = SqliteStore(damaged, connection)
-            ids, end_known = _possible_ids(damaged, connection, store.header.descriptor_dim)
-            with PlaceMap.create(out, store.header) as fresh:
-                _copy_notes(connection, store, fresh)
+            require_map(damaged, connection)
+            values, lost = _meta(connection)
+            header, given = _header(damaged, values, built_with)
+            ids, end_known = _possible_ids(damaged, connection, header.descriptor_dim)
+            with PlaceMap.create(out, header) as fresh:
+                for key in values:
+                    if key.startswith(NOTE):
+                        fresh.write_note(key.removeprefix(NOTE), values[key])
                 repair = _copied(connection, noted(ids, 'ids', len(ids), notify), fresh, end_known)
         connection.close()
-    return repair
+    return replace(repair, header_given=given, notes_lost=lost)
 
 
-def _copy_notes(connection: sqlite3.Connection, damaged: SqliteStore, fresh: PlaceMap) -> None:
-    keys = connection.execute('SELECT key FROM meta').fetchall()
-    for name in (key.removeprefix(NOTE) for (key,) in keys if key.startswith(NOTE)):
-        fresh.write_note(name, damaged.note(name))
+def _meta(connection: sqlite3.Connection) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what the intact rows of meta hold, and which others, but of the header, it had."""
+    values, lost = {}, []
+    query = 'SELECT CAST(key AS BLOB), CAST(value AS BLOB), checksum FROM meta'
+    try:
+        for key, text, stored in connection.execute(query):
+            if checksum(key, text) == stored:
+                values[key.decode()] = json.loads(text)
+            else:
+                lost.append(key.decode(errors='replace'))
+    except sqlite3.Error:
+        lost.append('whatever else was in a part that cannot be read')
+    header = {*MapHeader.__dataclass_fields__, 'map_id', 'package_version'}
+    return values, tuple(key for key in lost if key not in header)
+
+
+def _header(
+    path: Path, values: dict[str, Any], built_with: Callable[[], MapHeader] | None
+) -> tuple[MapHeader, tuple[str, ...]]:
+    """
+    Return the header, and what of it had to be given.
+
+    :raises MapError: if something had to be and was not, or contradicts what is intact.
+    """
+    names = tuple(MapHeader.__dataclass_fields__)
+    known = {name: values[name] for name in names if name in values}
+    missing = tuple(name for name in names if name not in known)
+    if not missing:
+        return MapHeader(**known), ()
+    if built_with is None:
+        raise MapError(f'{path}: its header has lost {", ".join(missing)}; give the --weights and '
+                       'settings that it was built with, to take that from them')
+    given = built_with()
+    for name in DECIDING:
+        if known.get(name, getattr(given, name)) != getattr(given, name):
+            raise MapError(f'{path}: was built with {name} {known[name]}, not '
+                           f'{getattr(given, name)}; give the weights that it was built with')
+    return replace(given, **known), missing
 
 
 def _copied(

@@ -75,13 +75,13 @@ class PlaceIndex:
         """
         kind = kind_for(len(places), config, device)
         if kind == 'flat':
-            return cls(*_descriptors_of(place_map, places), config, device)
+            return cls(*descriptors_of(place_map, places), config, device)
         key = _key(kind, place_map, config)
         index = cls._kept(place_map, places, config, key)
         if index is None:
-            index = cls(*_descriptors_of(place_map, places), config, device, notify)
+            index = cls(*descriptors_of(place_map, places), config, device, notify)
         elif len(index) < len(places):
-            index._add_all(*_descriptors_of(place_map, places, len(index)), notify)
+            index._add_all(*descriptors_of(place_map, places, len(index)), notify)
         else:
             return index
         write_cache(place_map.store.index_path, {
@@ -237,7 +237,7 @@ def _set_effort(index: Any, kind: str, config: RetrievalConfig) -> None:
         FAISS.downcast_index(index.index).nprobe = config.ivf_probes
 
 
-def _descriptors_of(
+def descriptors_of(
     place_map: PlaceMap, places: PlaceTable, known: int = 0
 ) -> tuple[list[int], Vector]:
     """

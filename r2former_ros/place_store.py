@@ -23,6 +23,8 @@ from . import __version__
 from .errors import MapError
 
 FORMAT_VERSION = 2
+SAVE = 'restore a copy, or save what is intact by r2former map check --repair'
+"""What to do about a damaged row of meta."""
 NOTE = 'note.'
 """Keys of meta that start so are notes, the others belong to the header."""
 COPIED_AT_ONCE = 256
@@ -240,8 +242,7 @@ def read_note(location: str, row: tuple[str, str, int] | None) -> Any:
         return None
     key, text, stored = row
     if checksum(key, text) != stored:
-        raise MapError(f'{location}: {key!r} does not match its checksum; restore a copy, or '
-                       'calibrate or build the map again')
+        raise MapError(f'{location}: {key!r} does not match its checksum; {SAVE}')
     return json.loads(text)
 
 
@@ -255,11 +256,11 @@ def read_meta(location: str, rows: Iterable[tuple[str, str, int]]) -> tuple[MapH
     for key, text, stored in rows:
         if checksum(key, text) != stored:
             raise MapError(f'{location}: its header is damaged ({key!r} does not match its '
-                           'checksum); restore a copy or build the map again')
+                           f'checksum); {SAVE}')
         values[key] = json.loads(text)
     names = MapHeader.__dataclass_fields__
     missing = {*names, 'map_id'} - values.keys()
     if missing:
         raise MapError(f'{location}: its header is damaged (no {", ".join(sorted(missing))}); '
-                       'restore a copy or build the map again')
+                       f'{SAVE}')
     return MapHeader(**{name: values[name] for name in names}), values['map_id']

@@ -92,7 +92,7 @@ class SqliteStore:
         self._connection = connection
         self._lock = lock
         with translated(path):
-            _require_map(path, connection)
+            require_map(path, connection)
             rows = connection.execute('SELECT key, value, checksum FROM meta')
             self.header, self.map_id = read_meta(self.location, rows)
 
@@ -416,7 +416,12 @@ def _require_whole(path: Path, connection: sqlite3.Connection) -> None:
                        '--repair, or restore a copy')
 
 
-def _require_map(path: Path, connection: sqlite3.Connection) -> None:
+def require_map(path: Path, connection: sqlite3.Connection) -> None:
+    """
+    Refuse what is no map of this format.
+
+    :raises MapError: saying what it is instead.
+    """
     application_id = connection.execute('PRAGMA application_id').fetchone()[0]
     version = connection.execute('PRAGMA user_version').fetchone()[0]
     if application_id != APPLICATION_ID:

@@ -23,7 +23,7 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.errors import MapError
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.map_tools.calibrating import calibrate
-from r2former_ros.mapping import PosedFrame, append_to_map, build_map
+from r2former_ros.mapping import PosedFrame, append_to_map, build_map, create_map
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, State
@@ -107,6 +107,45 @@ def test_foreign_images_pass_at_about_the_wanted_rate_and_known_ones_do(calibrat
     assert all(one.state is not State.LOST for one in known)
     assert min(one.best.probability for one in known) > 0.9
     assert np.median([one.best.probability for one in foreign]) < 0.2
+
+
+def test_pictures_from_outside_give_the_threshold_where_there_are_some(site):
+    outside = [Frame(0, picture(2000 + i, brightness=60)) for i in range(200)]
+    asked = {'false_accept_rate': 0.1, 'near_m': 5.0, 'queries': 60}
+    with PlaceMap.open(site) as place_map:
+        recognizer = Recognizer(FakeModel(), place_map)
+        own = calibrate(recognizer, radius_m=25.0, **asked)
+        given = calibrate(recognizer, radius_m=25.0, outside=outside[::2], **asked)
+        scores = [recognizer.recognize(frame).best.score for frame in outside[1::2]]
+        # A map without far places can be calibrated so, but not with a handful of pictures.
+        assert calibrate(recognizer, radius_m=1e3, outside=outside, **asked).negatives == []
+        with pytest.raises(MapError, match='only 19 pictures are from outside'):
+            calibrate(recognizer, radius_m=25.0, outside=outside[:19], **asked)
+    assert given.negatives == own.negatives and len(own.negatives) == 60
+    assert given.foreign_from == 'pictures from outside'
+    threshold = given.threshold(0.1)
+    assert 0.05 <= np.mean([score >= threshold for score in scores]) <= 0.2
+    # These are too bright for any place, so that their threshold is no bound for far places.
+    assert threshold < own.threshold(0.1) and given.accepted_far(threshold) > 0.2
+
+
+def test_an_empty_map_cannot_be_calibrated_by_pictures_from_outside(tmp_path):
+    with create_map(FakeModel(), tmp_path / 'm.r2map', Config()) as place_map, \
+            pytest.raises(MapError, match='0 places have some within 5 m'):
+        calibrate(Recognizer(FakeModel(), place_map), false_accept_rate=0.1, radius_m=25.0,
+                  near_m=5.0, queries=9, outside=[Frame(0, picture(1))])
+
+
+def test_a_query_meets_the_far_places_alone_whatever_lies_unposed(site):
+    append_to_map(FakeModel(), site, [replace(one, map_T_camera=None) for one in lap()], Config())
+    with PlaceMap.open(site) as place_map:
+        recognizer = Recognizer(FakeModel(), place_map)
+        queried = []
+        calibration = calibrate(recognizer, false_accept_rate=0.1, radius_m=25.0, near_m=5.0,
+                                queries=30, on_query=lambda: queried.append(1))
+    # The third session shows each place again without saying where: it must not count as far.
+    assert len(queried) == len(calibration.negatives) == 30
+    assert calibration.negatives[-1] < 2.9
 
 
 def test_one_lap_is_calibrated_by_its_neighbouring_keyframes(tmp_path):

@@ -8,6 +8,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,75 @@ def test_repair_keeps_all_but_what_is_damaged(site, tmp_path):
         assert fresh.thumbnail(11) == b'' and fresh.thumbnail(12) == keyframe(0).thumbnail
     with pytest.raises(MapError, match='out.r2map: exists already'):
         repair_map(site, tmp_path / 'out.r2map')
+
+
+def change_meta(site, *statements):
+    """Damage rows of meta."""
+    connection = sqlite3.connect(site)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize('statement', [
+    "UPDATE meta SET value = '[3]' WHERE key = 'note.spring'",
+    "UPDATE meta SET key = 'note.sprinh' WHERE key = 'note.spring'",
+    "UPDATE meta SET value = CAST(X'FF22' AS TEXT) WHERE key = 'note.spring'",
+    "UPDATE meta SET value = '\"0.0.0\"' WHERE key = 'package_version'",
+])
+def test_a_damaged_note_is_told_and_all_else_is_saved(site, tmp_path, statement):
+    with PlaceMap.open(site, writable=True) as place_map:
+        place_map.write_note('spring', [1, 2])
+        place_map.write_note('autumn', [7])
+    change_meta(site, statement)
+    with pytest.raises(MapError, match='damaged.*r2former map check'):
+        PlaceMap.open(site)
+    repair = repair_map(site, tmp_path / 'out.r2map')
+    hit = 'package_version' not in statement
+    assert repair.kept == 40 and repair.header_given == () and repair.complete is not hit
+    assert [key[:10] for key in repair.notes_lost] == ['note.sprin'] * hit
+    with PlaceMap.open(tmp_path / 'out.r2map') as fresh:
+        assert list(fresh.problems()) == [] and fresh.header == HEADER
+        assert fresh.note('autumn') == [7]
+        assert fresh.note('spring') == (None if hit else [1, 2])
+
+
+def test_a_damaged_header_is_taken_from_what_the_map_was_built_with(site, tmp_path):
+    out = tmp_path / 'out.r2map'
+    change_meta(site, "DELETE FROM meta WHERE key = 'map_id'",
+                "UPDATE meta SET value = '\"0\"' WHERE key = 'fingerprint'",
+                "UPDATE meta SET checksum = 0 WHERE key = 'frame_id'")
+    with pytest.raises(MapError, match="its header is damaged.*--repair"):
+        PlaceMap.open(site)
+    with pytest.raises(MapError, match='has lost fingerprint, frame_id; give the --weights'):
+        repair_map(site, out)
+    with pytest.raises(MapError, match='was built with local_dim 16, not 9'):
+        repair_map(site, out, built_with=lambda: replace(HEADER, local_dim=9))
+    with pytest.raises(MapError, match='was built with weights tiny, test, not small, test'):
+        repair_map(site, out, built_with=lambda: replace(HEADER, weights='small, test'))
+    assert not out.exists()
+    given = replace(HEADER, frame_id='hall', local_dtype='not used: intact')
+    repair = repair_map(site, out, built_with=lambda: given)
+    assert repair.header_given == ('fingerprint', 'frame_id') and repair.complete
+    with PlaceMap.open(out) as fresh:
+        assert fresh.header == replace(HEADER, frame_id='hall') and len(fresh) == 40
+
+
+def test_places_outlive_a_header_of_which_nothing_can_be_read(site, tmp_path):
+    connection = sqlite3.connect(site)
+    page, = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'meta'").fetchone()
+    connection.close()
+    content = bytearray(site.read_bytes())
+    content[(page - 1) * 8192 : page * 8192] = bytes(8192)
+    site.write_bytes(content)
+    with pytest.raises(MapError, match='is damaged'):
+        PlaceMap.open(site)
+    repair = repair_map(site, tmp_path / 'out.r2map', built_with=lambda: HEADER)
+    assert repair.kept == 40 and not repair.complete
+    assert 'cannot be read' in repair.notes_lost[0]
+    with PlaceMap.open(tmp_path / 'out.r2map') as fresh:
+        assert fresh.header == HEADER and list(fresh.problems()) == []
 
 
 def test_repair_takes_what_a_truncated_map_still_has(site, tmp_path):

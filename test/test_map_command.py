@@ -110,6 +110,7 @@ def test_a_build_that_was_killed_goes_on(tmp_path):
     (['calibrate', 'm.r2map', *SMALL], 'only 0 places have others further than 50 m'),
     (['calibrate', 'm.r2map', '--false-accept-rate', '1', *SMALL], 'must lie between 0 and 1'),
     (['calibrate', 'm.r2map', '--near', '60', *SMALL], 'expected at least 1, and 0 < near'),
+    (['calibrate', 'm.r2map', '--outside', 'no', *SMALL], 'no: holds no pictures'),
     (['prune', 'm.r2map', 'x.r2map'], 'say what to drop: --distance, --ids or --session'),
     (['prune', 'm.r2map', 'x.r2map', '--angle', '200'], '--angle 200: must be'),
     (['merge', 'x.r2map', 'm.r2map', 'no.r2map'], 'no.r2map: no such map file'),

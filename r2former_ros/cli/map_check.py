@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .common import notify
+from .common import add_common, config_from, notify
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..place_map import MapHeader
 
 
 def add_parser(actions: Any) -> None:
@@ -16,7 +20,9 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser('check', help=text, description=text.capitalize() + '.')
     parser.add_argument('map', metavar='M.r2map')
     parser.add_argument('--repair', metavar='OUT.r2map',
-                        help='copy what is intact into a fresh map; the damaged one stays')
+                        help='copy what is intact into a fresh map; the damaged one stays. If '
+                             'its header is lost, --weights must say what it was built with')
+    add_common(parser)
     parser.set_defaults(run=run)
 
 
@@ -24,8 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print every problem of a map, or copy what is intact."""
     from ..place_map import PlaceMap
 
+    config = config_from(arguments)
     if arguments.repair:
-        return _repair(arguments.map, arguments.repair)
+        return _repair(arguments, config)
     with PlaceMap.open(arguments.map) as place_map:
         problems = list(place_map.problems())
         count = len(place_map)
@@ -35,12 +42,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _repair(damaged: str, out: str) -> int:
+def _repair(arguments: argparse.Namespace, config: Config) -> int:
     from ..map_repair import repair_map
 
-    repair = repair_map(damaged, out, notify)
+    def header() -> MapHeader:
+        from ..mapping import map_header
+        from ..recognizer import load_configured
+
+        return map_header(load_configured(config), config)
+
+    damaged, out = arguments.map, arguments.repair
+    # The bundled weights would be a guess: a header is only taken from weights that were named.
+    repair = repair_map(damaged, out, notify, header if arguments.weights else None)
     print(f'{out}: {repair.kept} places kept')
-    for name, ids in (('places', repair.lost), ('thumbnails', repair.thumbnails_lost)):
+    if repair.header_given:
+        print(f'{damaged}: header lost and taken from weights and settings: '
+              f'{", ".join(repair.header_given)}')
+    for name, ids in (('places', repair.lost), ('thumbnails', repair.thumbnails_lost),
+                      ('notes', repair.notes_lost)):
         if ids:
             print(f'{damaged}: {len(ids)} {name} lost: {", ".join(map(str, ids))}')
     if not repair.end_known:
