@@ -285,6 +285,7 @@ def test_localize_once_says_so_where_no_image_comes(make_node):
     spin_until(node, future.done)
     assert not future.result().success
     assert future.result().message == 'no image was recognised on /image in 0.3 s'
+    assert not node.services_offered._asked
 
 
 def test_localize_once_ends_where_the_node_is_deactivated(make_node):

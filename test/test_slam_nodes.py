@@ -21,6 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 from test_localizer import (
+    FAILURE,
     SETTINGS,
     SUCCESS,
     TOPIC,
@@ -35,6 +36,7 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.geometry import angle_deg, distance_m, pose_from_yaw
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.records import Hypothesis, LoopClosure, Place, StampedPose, View
+from r2former_ros.ros import loop_reporter
 from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.pose_graph_node import PoseGraphNode
@@ -151,6 +153,16 @@ def test_without_odometry_nothing_is_added_and_no_file_stays(make_node, tmp_path
     assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
     assert list(tmp_path.iterdir()) == []
     assert node.loops is None
+
+
+def test_a_drive_that_cannot_begin_leaves_no_file(make_node, tmp_path, monkeypatch):  # noqa: F811
+    def exhausted(*_):
+        raise MemoryError('no memory left for the index')
+
+    monkeypatch.setattr(loop_reporter, 'Recognizer', exhausted)
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == FAILURE
+    assert list(tmp_path.iterdir()) == [] and node.loops is None
 
 
 def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
