@@ -306,7 +306,10 @@ class PoseGraphConfig:
         30.0, 'Travel, at both ends, within which loop closures support each other', unit='m',
         minimum=0.0,
     )
-    frame_id: str = option('map', 'Frame of the corrected path; it begins at the odometry frame')
+    frame_id: str = option(
+        'map', 'Frame of the corrected path: give that of the saved map; without one, the path '
+        'begins at the odometry frame',
+    )
     tum_path: str = option('', 'File the corrected trajectory is written to, TUM; empty: none')
     publish_period_s: float = option(
         1.0, 'Time between corrected paths', unit='s', minimum=0.05, maximum=3600.0
