@@ -72,10 +72,14 @@ class ModelConfig:
     )
     backend: str = option(
         'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
-        'kernels compiled for this CPU; onnx runs the files in onnx_folder; auto takes numba '
-        'where it can run', choices=('auto', 'torch', 'numba', 'onnx'),
+        'kernels compiled for this CPU; onnx runs the files in onnx_folder by onnxruntime; auto '
+        'is the fastest: on a CPU in float32 onnxruntime encodes where such files are there, '
+        'and numba scores where it is installed', choices=('auto', 'torch', 'numba', 'onnx'),
     )
-    onnx_folder: str = option('', 'Where r2former weights export wrote the ONNX files')
+    onnx_folder: str = option(
+        '', 'Where r2former weights export wrote the ONNX files; empty: where it writes them when '
+        'no folder is named, for each weights and size apart'
+    )
     onnx_providers: str = option(
         'CPUExecutionProvider', 'Of onnxruntime, comma-separated, the preferred first'
     )

@@ -140,7 +140,7 @@ class AblatedModel:
         self._reranker.reranker.load_state_dict(model.reranker.state_dict())
         self._reranker.to(model.device).eval()
         self._reranker.precision = model.precision
-        self._reranker.backend = 'numba' if model.backend == 'numba' else 'torch'
+        self._reranker.compiled = model.compiled
         self.fingerprint = f'{model.fingerprint}, {variant.name}'
 
     def __getattr__(self, name: str) -> Any:
@@ -170,4 +170,5 @@ def with_all_patches(model: R2Former, folder: Path) -> R2Former:
     They are kept in a folder of their own, so that every variant encodes nothing again.
     """
     model.encoder.spec = replace(model.encoder.spec, num_local=ALL_PATCHES)
+    model.without_onnx()  # its files give as many as were exported
     return cached(model, folder / 'all_patches')

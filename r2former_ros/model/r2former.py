@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from ..errors import WeightsError
 from .cnn_encoder import CnnEncoder
 from .encoder import VitEncoder
 from .features import ImageFeatures
-from .onnx_format import OnnxNetwork
+from .onnx_format import OnnxEncoder, OnnxReranker
 from .presets import ModelSpec
 from .reranker import Reranker, mean_best_correlation
 
@@ -59,8 +60,9 @@ class R2Former(nn.Module):
         self.spec = spec
         self.origin = origin or Origin()
         self.precision = torch.float32
-        self.backend = 'torch'
-        self.onnx: OnnxNetwork | None = None
+        self.compiled = False  # numba's kernels score pairs
+        self.onnx_encoder: OnnxEncoder | None = None
+        self.onnx_reranker: OnnxReranker | None = None
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
         self.encoder: Any = make_encoder(spec)
         self.reranker = Reranker()
@@ -70,6 +72,14 @@ class R2Former(nn.Module):
         """Where the weights are."""
         return self.reranker.ratio.device
 
+    @property
+    def backend(self) -> str:
+        """Name what computes: torch, numba, onnx or onnx+numba."""
+        if self.onnx_reranker is not None:
+            return 'onnx'
+        pairs = 'numba' if self.compiled else 'torch'
+        return f'onnx+{pairs}' if self.onnx_encoder is not None else pairs
+
     @torch.inference_mode()
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """
@@ -78,8 +88,8 @@ class R2Former(nn.Module):
         :returns: ``descriptor`` (B, D), and N = min(num_local, patches) local features an image.
         :raises ImageError: if a side is smaller than a patch.
         """
-        if self.onnx is not None:
-            return self.onnx.encode(images)
+        if self.onnx_encoder is not None:
+            return self.onnx_encoder.encode(images)
         with self._autocast():
             features: ImageFeatures = self.encoder(images.to(self.device))
         return features
@@ -95,9 +105,9 @@ class R2Former(nn.Module):
         :raises ImageError: if an image has fewer than five local features.
         """
         query = query.to(self.device)
-        if self.onnx is not None and len(candidates):
-            return self.onnx.score(query, candidates)
-        if self.backend == 'numba' and len(candidates):
+        if self.onnx_reranker is not None and len(candidates):
+            return self.onnx_reranker.score(query, candidates)
+        if self.compiled and len(candidates):
             from .scoring import score_in_threads
             return score_in_threads(self.reranker, query, candidates.to(self.device))
         chunks = range(0, len(candidates), batch)
@@ -149,17 +159,31 @@ class R2Former(nn.Module):
             raise WeightsError(f'{name}: not a backend; choose from {", ".join(BACKENDS)}')
         if name == 'numba' and hindrance:
             raise WeightsError(f'the numba backend {hindrance}; choose auto or torch')
-        self.backend = 'torch' if name == 'torch' or hindrance else 'numba'
+        self.compiled = name != 'torch' and not hindrance
         return self
 
-    def with_onnx(self, folder: str, providers: Sequence[str]) -> R2Former:
+    def with_onnx(self, folder: str | Path, providers: Sequence[str]) -> R2Former:
         """
         Let onnxruntime run ``encode`` and ``score`` from what ``export_onnx`` wrote.
 
         :raises WeightsError: if something is missing or was made from other weights.
         """
-        self.onnx = OnnxNetwork(folder, self.fingerprint, providers)
-        self.backend = 'onnx'
+        self.with_onnx_encoder(folder, providers)
+        self.onnx_reranker = OnnxReranker(folder, self.fingerprint, providers)
+        return self
+
+    def with_onnx_encoder(self, folder: str | Path, providers: Sequence[str]) -> R2Former:
+        """
+        Let onnxruntime run ``encode`` alone: on a CPU the fastest beside numba's ``score``.
+
+        :raises WeightsError: as ``with_onnx``.
+        """
+        self.onnx_encoder = OnnxEncoder(folder, self.fingerprint, providers)
+        return self
+
+    def without_onnx(self) -> R2Former:
+        """Compute from the weights themselves, for who changes them or the encoder's output."""
+        self.onnx_encoder = self.onnx_reranker = None
         return self
 
     def _numba_hindrance(self) -> str:
