@@ -21,12 +21,13 @@ from ..errors import WeightsError
 from .cnn_encoder import CnnEncoder
 from .encoder import VitEncoder
 from .features import ImageFeatures
+from .graphs import ReplayedNetwork
 from .onnx_format import OnnxEncoder, OnnxReranker
 from .presets import ModelSpec
 from .reranker import Reranker, mean_best_correlation
 
 UNTRAINED = 'untrained weights'
-BACKENDS = ('auto', 'torch', 'numba')
+BACKENDS = ('auto', 'torch', 'numba', 'cudagraphs')
 PRECISIONS = {
     'float32': torch.float32,
     'bfloat16': torch.bfloat16,
@@ -61,6 +62,7 @@ class R2Former(nn.Module):
         self.origin = origin or Origin()
         self.precision = torch.float32
         self.compiled = False  # numba's kernels score pairs
+        self.replayed: ReplayedNetwork | None = None
         self.onnx_encoder: OnnxEncoder | None = None
         self.onnx_reranker: OnnxReranker | None = None
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
@@ -74,9 +76,11 @@ class R2Former(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name what computes: torch, numba, onnx or onnx+numba."""
+        """Name what computes: torch, numba, cudagraphs, onnx or onnx+numba."""
         if self.onnx_reranker is not None:
             return 'onnx'
+        if self.replayed is not None:
+            return 'cudagraphs'
         pairs = 'numba' if self.compiled else 'torch'
         return f'onnx+{pairs}' if self.onnx_encoder is not None else pairs
 
@@ -90,8 +94,11 @@ class R2Former(nn.Module):
         """
         if self.onnx_encoder is not None:
             return self.onnx_encoder.encode(images)
-        with self._autocast():
-            features: ImageFeatures = self.encoder(images.to(self.device))
+        images = images.to(self.device)
+        if self.replayed is not None and len(images) == 1:
+            return self.replayed.encode(images)
+        with self.autocast():
+            features: ImageFeatures = self.encoder(images)
         return features
 
     @torch.inference_mode()
@@ -110,8 +117,10 @@ class R2Former(nn.Module):
         if self.compiled and len(candidates):
             from .scoring import score_in_threads
             return score_in_threads(self.reranker, query, candidates.to(self.device))
+        if self.replayed is not None and len(candidates):
+            return self.replayed.score(query, candidates.to(self.device))
         chunks = range(0, len(candidates), batch)
-        with self._autocast():
+        with self.autocast():
             logits = [
                 self.reranker(query, candidates[start : start + batch].to(self.device))
                 for start in chunks
@@ -150,16 +159,21 @@ class R2Former(nn.Module):
     def with_backend(self, name: str) -> R2Former:
         """
         Set what computes ``score``: ``torch``, the reference; ``numba``, the same in compiled
-        kernels on a CPU; or ``auto``, which takes numba where it can run.
+        kernels on a CPU; or ``auto``, which takes numba where it can run. ``cudagraphs`` replays
+        ``encode`` of one image, and ``score`` of all pairs at once, on the GPU, in the precision
+        that was set before.
 
-        :raises WeightsError: for another name, or where numba cannot run.
+        :raises WeightsError: for another name, or where what it names cannot run.
         """
         hindrance = self._numba_hindrance()
         if name not in BACKENDS:
             raise WeightsError(f'{name}: not a backend; choose from {", ".join(BACKENDS)}')
         if name == 'numba' and hindrance:
             raise WeightsError(f'the numba backend {hindrance}; choose auto or torch')
-        self.compiled = name != 'torch' and not hindrance
+        if name == 'cudagraphs' and self.device.type != 'cuda':
+            raise WeightsError('the cudagraphs backend runs on CUDA only; choose auto or torch')
+        self.replayed = ReplayedNetwork(self) if name == 'cudagraphs' else None
+        self.compiled = name in ('auto', 'numba') and not hindrance
         return self
 
     def with_onnx(self, folder: str | Path, providers: Sequence[str]) -> R2Former:
@@ -186,17 +200,18 @@ class R2Former(nn.Module):
         self.onnx_encoder = self.onnx_reranker = None
         return self
 
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in the precision that is set, within a ``with`` statement."""
+        enabled = self.precision != torch.float32
+        dtype = self.precision if enabled else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
+
     def _numba_hindrance(self) -> str:
         if self.device.type != 'cpu':
             return 'runs on a CPU only'
         if self.precision != torch.float32:
             return 'computes in float32 only'
         return '' if find_spec('numba') else 'needs the package numba (pip install numba)'
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        enabled = self.precision != torch.float32
-        dtype = self.precision if enabled else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
 
 def match_probability(logits: torch.Tensor) -> torch.Tensor:
