@@ -159,7 +159,9 @@ def _export(
         )
     assert program is not None  # with dynamo, a program always comes back
     program.model.metadata_props[FINGERPRINT] = fingerprint
-    program.save(path, external_data=False)
+    unfinished = path.with_name(f'unfinished_{path.name}')
+    program.save(unfinished, external_data=False)
+    unfinished.replace(path)  # one that is there is whole: other programs look for it
     return path
 
 

@@ -45,8 +45,8 @@ def go_through(
 
 
 def with_class_token(class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Put a class token (1, 1, W) before the tokens (B, T, W)."""
-    return torch.cat([class_token.expand(len(tokens), -1, -1).to(tokens), tokens], dim=1)
+    """Put a class token (1, 1, W) before the tokens (B, T, W); len() would fix B in an export."""
+    return torch.cat([class_token.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
 
 
 class Reranker(nn.Module):
