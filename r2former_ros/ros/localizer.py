@@ -222,7 +222,7 @@ class Localizer(LifecycleNode):
         model = recognizer.model
         self.get_logger().info(
             f'map {self.config.map.path or "none"} with {len(recognizer.index)} places; '
-            f'{model.origin.text}, {model.spec.preset}, on {model.device}'
+            f'{model.origin.text}, {model.spec.preset}, on {model.device} ({model.backend})'
         )
         if not model.origin.trained:
             self.get_logger().warning('untrained weights: results mean nothing')

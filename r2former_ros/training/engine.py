@@ -70,7 +70,7 @@ class Trainer:
         self.fabric, self.recipe, self.source, self.out = fabric, recipe, source, out
         self.recall = recall
         out.mkdir(parents=True, exist_ok=True)
-        self.model, self._before = model, model.origin
+        self.model, self._before = model.without_onnx(), model.origin
         self.inputs = describe_inputs(model, source, recipe)
         learner = Learner(model, recipe)
         self.learner, self.optimizer = fabric.setup(learner, _optimizer(learner, recipe))
