@@ -44,6 +44,9 @@ from r2former_ros.records import Frame, Keyframe, LocalFeatures
 REFERENCE = 'torch float32'
 RERANKED = (20, 50, 100)
 SEARCHED = (1_000, 10_000, 100_000, 1_000_000)
+REPLAYED = 'cudagraphs bfloat16'
+COMBINED = 'onnx+numba float32'
+FASTEST = (COMBINED, REPLAYED)
 CPU_PROVIDER = ('CPUExecutionProvider',)
 Variants = dict[str, Callable[[], Any]]
 
@@ -58,8 +61,11 @@ def networks(weights: str, device: str, onnx_folder: Path) -> dict[str, R2Former
         found['numba float32'] = load().with_backend('auto')
         export_onnx(found[REFERENCE], onnx_folder)
         found['onnx float32'] = load().with_onnx(str(onnx_folder), CPU_PROVIDER)
+        found[COMBINED] = load().with_backend('auto').with_onnx_encoder(onnx_folder, CPU_PROVIDER)
     else:
         found['torch float16'] = load().with_precision('float16')
+        found['cudagraphs float32'] = load().with_backend('cudagraphs')
+        found[REPLAYED] = load().with_precision('bfloat16').with_backend('cudagraphs')
     return found
 
 
@@ -72,14 +78,15 @@ def stages(weights: str, device: str, places: int, folder: Path) -> Iterator[tup
     yield 'preprocess 640x480', {
         REFERENCE: lambda: preprocess(picture, plain.spec.input, plain.device)}
     yield 'encode', {name: (lambda model=model: model.encode(image))
-                     for name, model in models.items() if name != 'numba float32'}
+                     for name, model in models.items()
+                     if name not in ('numba float32', COMBINED)}
     query, candidates = random_features(plain, 1), random_features(plain, max(RERANKED))
     yield 'rescore 100', {REFERENCE: lambda: plain.rescore(query, candidates)}
     for count in RERANKED:
         chosen = candidates[:count]
         yield f'rerank {count}', {
             name: (lambda model=model, chosen=chosen: model.score(query, chosen))
-            for name, model in models.items()}
+            for name, model in models.items() if name != COMBINED}
     yield f'whole query, {places:,} places', whole_query(models, places, folder, picture)
 
 
@@ -109,7 +116,7 @@ def whole_query(
     settings = {
         f'{REFERENCE}, 20 reranked': (plain, plainest),
         **{f'{name}, {profile}': (model, with_values(Config(), {'rerank.profile': profile}))
-           for name, model in models.items() if name in ('numba float32', 'torch float16')
+           for name, model in models.items() if name in FASTEST
            for profile in ('exact', 'balanced', 'fast')},
     }
     opened = {name: Recognizer(model, PlaceMap.open(path), config)
@@ -236,11 +243,13 @@ def main() -> None:
             rows = [row for title, variants in
                     stages(weights, given.device, given.places, Path(folder))
                     for row in measured(title, variants, given.repeats)]
-        memory = {backend: rerank_memory_mib(weights, backend) for backend in ('torch', 'auto')}
+        memory = {backend: rerank_memory_mib(weights, backend)
+                  for backend in (('torch', 'auto') if given.device == 'cpu' else ())}
         result['weights'][weights] = {'stages': rows, 'rerank_100_memory_mib': memory}
         print(f'\n{weights}', *table(rows), sep='\n')
-        print('memory that reranking 100 adds [MiB]: ',
-              ', '.join(f'{backend} {mib:.0f}' for backend, mib in memory.items()))
+        if memory:
+            print('memory that reranking 100 adds [MiB]: ',
+                  ', '.join(f'{backend} {mib:.0f}' for backend, mib in memory.items()))
     result['search'] = [row for title, variants in search_stages(256)
                         for row in measured(title, variants, given.repeats)]
     print('\nexact search', *table(result['search']), sep='\n')

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the localizer and, with autostart, drive it to active."""
 
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -9,12 +12,11 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
 )
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
 
 PACKAGE = 'r2former_ros'
@@ -31,7 +33,7 @@ OVERRIDES = {
 
 def generate_launch_description():
     """Describe the arguments; the node follows once their values are known."""
-    default_file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'localize.yaml'])
+    default_file = str(Path(get_package_share_directory(PACKAGE), 'config', 'localize.yaml'))
     return LaunchDescription([
         DeclareLaunchArgument(
             'map', default_value='',

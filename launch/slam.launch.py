@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the localizer with loop closure, and the pose graph that consumes it."""
 
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -37,7 +40,7 @@ NOT_OF_LOCALIZER = ('camera_info', 'tum')
 
 def generate_launch_description():
     """Describe the arguments; the nodes follow once their values are known."""
-    parameters = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'slam.yaml'])
+    parameters = str(Path(get_package_share_directory(PACKAGE), 'config', 'slam.yaml'))
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, (default, description) in ARGUMENTS.items()),

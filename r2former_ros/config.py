@@ -72,10 +72,15 @@ class ModelConfig:
     )
     backend: str = option(
         'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
-        'kernels compiled for this CPU; onnx runs the files in onnx_folder; auto takes numba '
-        'where it can run', choices=('auto', 'torch', 'numba', 'onnx'),
+        'kernels compiled for this CPU; onnx runs the files in onnx_folder by onnxruntime; auto '
+        'is the fastest: on a CPU in float32 onnxruntime encodes where such files are there, '
+        'and numba scores where it is installed; cudagraphs starts the GPU once instead of for '
+        'each operation', choices=('auto', 'torch', 'numba', 'onnx', 'cudagraphs'),
     )
-    onnx_folder: str = option('', 'Where r2former weights export wrote the ONNX files')
+    onnx_folder: str = option(
+        '', 'Where r2former weights export wrote the ONNX files; empty: where it writes them when '
+        'no folder is named, for each weights and size apart'
+    )
     onnx_providers: str = option(
         'CPUExecutionProvider', 'Of onnxruntime, comma-separated, the preferred first'
     )
@@ -306,7 +311,10 @@ class PoseGraphConfig:
         30.0, 'Travel, at both ends, within which loop closures support each other', unit='m',
         minimum=0.0,
     )
-    frame_id: str = option('map', 'Frame of the corrected path; it begins at the odometry frame')
+    frame_id: str = option(
+        'map', 'Frame of the corrected path: give that of the saved map; without one, the path '
+        'begins at the odometry frame',
+    )
     tum_path: str = option('', 'File the corrected trajectory is written to, TUM; empty: none')
     publish_period_s: float = option(
         1.0, 'Time between corrected paths', unit='s', minimum=0.05, maximum=3600.0
@@ -337,8 +345,8 @@ class MapConfig:
         320, 'Width of the stored thumbnail; 0 stores none', unit='px', minimum=0, maximum=4096
     )
     preload_mb: int = option(
-        1024, 'Memory for local features read at start; the rest is read when needed', unit='MiB',
-        minimum=0,
+        1024, 'Memory for local features read at start, that of the GPU where the model runs '
+        'there; the rest is read when needed', unit='MiB', minimum=0,
     )
 
 

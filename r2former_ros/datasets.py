@@ -87,6 +87,8 @@ def read_ground_truth(path: Path) -> PlaceSet:
     """Read ``queries``, ``database`` and ``positives``; paths are relative to the file."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(content, dict):
+            raise TypeError(f'it holds a {type(content).__name__}, not an object with these keys')
         queries, database = ([path.parent / name for name in content[key]]
                              for key in ('queries', 'database'))
         positives = tuple(np.array(rows, np.int64) for rows in content['positives'])

@@ -27,12 +27,6 @@ ACTIVE_PLACES = 512
 """So many most probable places are moved by a prediction; the others keep next to nothing."""
 OFF_THE_MAP = 1e-3
 """Weight of leaving the map beside the kernel's sum over places: far from all, it wins."""
-NAMED_BY_CHANCE = 0.1
-"""
-On a map of P places, K hypotheses name a place by chance K / P of the time. That it is named
-with a good score speaks for it so much the more; a tenth of that counts, since a place's
-neighbours are named with it.
-"""
 SEEN_WITH_IT = 0.5
 """Where a place is named, those near it need not be: a deviation, of agreement_radius_m."""
 FARTHEST_SIGMAS = 4.0
@@ -62,6 +56,7 @@ class PlaceFilter:
         count = len(self._places)
         self._belief = np.full(count, (1 - FIRST_OUTSIDE) / max(count, 1))
         self._last_odometry: Pose | None = None
+        self._last_place: Place | None = None
         self._agreeing = 0
         self._poor = 0
         self._state = State.LOST
@@ -85,11 +80,12 @@ class PlaceFilter:
         if not self._places:
             return State.LOST, None
         motion = self._motion(odom_T_camera)
-        self._predict(motion)
-        self._observe(known, min_score)
+        back = self._predict(motion)
+        self._observe(known, min_score=min_score, back=back, news=self._news(motion))
         belief = self._conclude(known[0].place if known and motion is None else None)
         good = known[0] if known and known[0].score >= min_score else None
-        self._state = self._next_state(belief, good)
+        self._state = self._next_state(belief, good, jumped=self._jumped(belief.place, motion))
+        self._last_place = belief.place
         return self._state, belief
 
     def _motion(self, odom_T_camera: Pose | None) -> Pose | None:
@@ -99,8 +95,23 @@ class PlaceFilter:
             return None
         return inverse(last) @ odom_T_camera
 
-    def _predict(self, motion: Pose | None) -> None:
-        """Move the belief to places near by, or to where the motion leads."""
+    def _news(self, motion: Pose | None) -> float:
+        """
+        Return how far, from 0 to 1, the camera sees another scene than in the last image.
+
+        Without odometry it may be standing still.
+        """
+        if motion is None:
+            return 0.0
+        travel_m = float(np.linalg.norm(motion[:3, 3]))
+        return min(travel_m / max(self.config.agreement_radius_m, 1e-3), 1.0)
+
+    def _predict(self, motion: Pose | None) -> float:
+        """
+        Move the belief to places near by, or to where the motion leads.
+
+        :returns: the probability, for each place, that the camera has come back to the map there.
+        """
         active = np.arange(len(self._places))
         if len(active) > ACTIVE_PLACES:
             active = np.argpartition(self._belief, -ACTIVE_PLACES)[-ACTIVE_PLACES:]
@@ -115,8 +126,9 @@ class PlaceFilter:
         shares = weights * (self._belief[active] / sums)[start]
         moved = np.bincount(end, shares, minlength=len(self._places))
         leave = self.config.leave_probability
-        outside = 1 - self._belief.sum()
-        self._belief = (1 - leave) * moved + leave * outside / len(self._places)
+        outside = max(1 - float(self._belief.sum()), 0.0)
+        self._belief = (1 - leave) * moved
+        return leave * outside / len(self._places)
 
     def _reached(
         self, centres: NDArray[np.float64], sigma_m: float
@@ -126,24 +138,49 @@ class PlaceFilter:
             self._tree, FARTHEST_SIGMAS * sigma_m, output_type='ndarray')
         return near['i'], near['j'], np.exp(-near['v']**2 / (2 * sigma_m**2))
 
-    def _observe(self, hypotheses: Sequence[Hypothesis], min_score: float) -> None:
-        """Weigh each place by how much more likely the image is there than outside the map."""
+    def _observe(
+        self, hypotheses: Sequence[Hypothesis], *, min_score: float, back: float, news: float
+    ) -> None:
+        """
+        Weigh each place by how much more likely the image is there than outside the map.
+
+        A score speaks by its odds. That a place is named at all speaks by how few are named; but
+        a scene names the same places for as long as it is in view, wherever it is. So this counts
+        once, for a camera that comes back to the map, and then again as the odometry moves on.
+        """
         config, count = self.config, len(self._places)
-        target = _odds(config.localized_probability)
-        most = max(1 / config.miss_likelihood, (count * target) ** (1 / config.agreement_frames))
-        ratio = np.full(count, config.miss_likelihood)
-        if hypotheses:
-            odds = np.array([_odds(one.score) / _odds(min_score) for one in hypotheses])
-            surprise = max(1.0, NAMED_BY_CHANCE * count / len(hypotheses))
-            speaks = np.where(odds >= 1, surprise, 1.0) * odds
-            rows = [self._row[one.place.place_id] for one in hypotheses]
-            sigma_m = max(SEEN_WITH_IT * config.agreement_radius_m, 1e-3)
-            named, seen, weights = self._reached(self._positions[rows], sigma_m)
-            np.maximum.at(ratio, seen, np.minimum(speaks[named], 1.0) * weights)
-            np.maximum.at(ratio, rows, np.minimum(speaks, most))
-        outside = max(1 - self._belief.sum(), 0.0)
-        weighed = self._belief * ratio
+        ratio, named = self._speaking(hypotheses, min_score)
+        rarity = count / max(float(named.sum()), 1.0)
+        # Images that say as much as they may need agreement_frames to bring a camera back.
+        start = config.leave_probability * rarity / count
+        target = _odds(config.localized_probability) / start
+        most = max(1 / config.miss_likelihood, target ** (1 / config.agreement_frames))
+        stayed = self._belief * np.minimum(ratio * rarity ** (news * named), most)
+        returned = back * rarity ** named * np.minimum(ratio, most)
+        outside = max(1 - float(self._belief.sum()) - back * count, 0.0)
+        weighed = stayed + returned
         self._belief = weighed / (weighed.sum() + outside)
+
+    def _speaking(
+        self, hypotheses: Sequence[Hypothesis], min_score: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """
+        Return what the scores say for each place (P,), and how far from 0 to 1 it is named.
+
+        Near a place that is named, the score cannot speak for another one, only less against it.
+        """
+        count = len(self._places)
+        ratio, named = np.full(count, self.config.miss_likelihood), np.zeros(count)
+        if not hypotheses:
+            return ratio, named
+        odds = np.array([_odds(one.score) / _odds(min_score) for one in hypotheses])
+        rows = [self._row[one.place.place_id] for one in hypotheses]
+        sigma_m = max(SEEN_WITH_IT * self.config.agreement_radius_m, 1e-3)
+        start, end, weights = self._reached(self._positions[rows], sigma_m)
+        np.maximum.at(named, end, weights)
+        np.maximum.at(ratio, end, np.minimum(odds[start], 1.0) * weights)
+        np.maximum.at(ratio, rows, odds)
+        return ratio, named
 
     def _conclude(self, best: Place | None) -> Belief:
         """
@@ -164,14 +201,21 @@ class PlaceFilter:
             covariance += np.eye(3) * self._spacing_m**2
         return Belief(self._places[row], float(self._belief[near].sum()), covariance)
 
-    def _next_state(self, belief: Belief, good: Hypothesis | None) -> State:
+    def _jumped(self, place: Place, motion: Pose | None) -> bool:
+        """Say whether the most probable place is further from the last than a camera may move."""
+        radius_m = self.config.agreement_radius_m
+        travel_m = radius_m if motion is None else float(np.linalg.norm(motion[:3, 3]))
+        return self._last_place is not None and \
+            self._apart_m(self._last_place, place) > radius_m + travel_m
+
+    def _next_state(self, belief: Belief, good: Hypothesis | None, *, jumped: bool) -> State:
         """Decide, with hysteresis; from localized the way leads over lost."""
         config = self.config
         self._poor = 0 if good is not None else self._poor + 1
         agrees = good is not None and self._near(good.place, belief.place)
         self._agreeing = self._agreeing + 1 if agrees else 0
         if self._state is State.LOCALIZED:
-            keep = belief.probability >= config.keep_probability
+            keep = belief.probability >= config.keep_probability and not jumped
             return State.LOCALIZED if keep else State.LOST
         enough = self._agreeing >= config.agreement_frames
         if enough and belief.probability >= config.localized_probability:
@@ -183,8 +227,11 @@ class PlaceFilter:
         return State.LOST
 
     def _near(self, one: Place, other: Place) -> bool:
+        return self._apart_m(one, other) <= self.config.agreement_radius_m
+
+    def _apart_m(self, one: Place, other: Place) -> float:
         ends = self._positions[[self._row[one.place_id], self._row[other.place_id]]]
-        return float(np.linalg.norm(ends[0] - ends[1])) <= self.config.agreement_radius_m
+        return float(np.linalg.norm(ends[0] - ends[1]))
 
     def _positions_m(self) -> NDArray[np.float64]:
         """Return (P, 3); without poses, places lie on a line by their ids."""

@@ -79,6 +79,8 @@ def read_image(path: str | Path) -> Image:
 
     :raises ImageError: if the file is missing or no picture.
     """
+    if Path(path).is_dir():
+        raise ImageError(f'{path}: is a folder; name the pictures in it, such as {path}/*.jpg')
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -41,8 +41,8 @@ def decode(blob: bytes, dtype: str, local_dim: int, *, widen: bool = True) -> Lo
     :param widen: False leaves float16 as it is, without a copy: PyTorch widens it quicker.
     :raises MapError: if the length does not fit.
     """
-    count = feature_count(blob, dtype, local_dim)
-    start = _ranges_bytes(dtype, local_dim)
+    count = feature_count(len(blob), dtype, local_dim)
+    start = ranges_bytes(dtype, local_dim)
     numbers = np.float32 if widen else np.float16
     head = np.frombuffer(blob, '<f2', count * 3, start).reshape(count, 3)
     head = head.astype(numbers, copy=False)
@@ -59,19 +59,19 @@ def decode(blob: bytes, dtype: str, local_dim: int, *, widen: bool = True) -> Lo
 
 def place_bytes(count: int, dtype: str, local_dim: int) -> int:
     """Return the bytes of a place with so many features."""
-    return _ranges_bytes(dtype, local_dim) + count * _feature_bytes(dtype, local_dim)
+    return ranges_bytes(dtype, local_dim) + count * _feature_bytes(dtype, local_dim)
 
 
-def feature_count(blob: bytes, dtype: str, local_dim: int) -> int:
+def feature_count(length: int, dtype: str, local_dim: int) -> int:
     """
-    Return the number of features in a blob.
+    Return the number of features in a blob of so many bytes.
 
-    :raises MapError: if its length is no whole number of features.
+    :raises MapError: if that is no whole number of features.
     """
     size = _feature_bytes(dtype, local_dim)
-    count, rest = divmod(len(blob) - _ranges_bytes(dtype, local_dim), size)
+    count, rest = divmod(length - ranges_bytes(dtype, local_dim), size)
     if rest or count < 0:
-        raise MapError(f'local features of {len(blob)} bytes: no whole number of {size} each')
+        raise MapError(f'local features of {length} bytes: no whole number of {size} each')
     return count
 
 
@@ -79,5 +79,6 @@ def _feature_bytes(dtype: str, local_dim: int) -> int:
     return 2 * (local_dim + 3) if dtype == 'float16' else local_dim + 6
 
 
-def _ranges_bytes(dtype: str, local_dim: int) -> int:
+def ranges_bytes(dtype: str, local_dim: int) -> int:
+    """Return where x, y and attention begin: after the ranges of int8, float32."""
     return 0 if dtype == 'float16' else 8 * local_dim

@@ -169,6 +169,11 @@ class PlaceMap:
             self._preloaded[descriptor.place_id] = blobs
         return len(self._preloaded)
 
+    def release_preloaded(self) -> dict[int, tuple[bytes, bytes]]:
+        """Hand over what is preloaded, descriptor and local features by id, and forget it."""
+        released, self._preloaded = self._preloaded, {}
+        return released
+
     def features(
         self, place_ids: Sequence[int], *, widen: bool = True
     ) -> tuple[list[Vector], list[LocalFeatures]]:

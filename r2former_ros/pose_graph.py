@@ -5,13 +5,14 @@ A back end that consumes loop closures: odometry and loops to a corrected trajec
 
 ISAM2 of GTSAM, with a Cauchy loss on loops. A loop enters the graph as long as it belongs to the
 largest set of loops that agree with each other along the odometry. Place recognition says only
-"near that place", so a loop is the identity with a large covariance. The only module that imports
-gtsam.
+"near that place", so a loop is the identity with a large covariance. Loops to places of a saved
+map hang on one more pose, that of the map beside the odometry's frame. The only module that
+imports gtsam.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ CAUCHY = 1.0
 ANCHOR_SIGMA = 1e-3
 FOREVER_NS = 2**62
 """A robot that stands still makes no pose: between two of them any time may pass."""
+MAP_KEY = 2**40
+"""Key of the saved map's pose in the graph; those of the drive count from 0."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,27 @@ class LoopMeasurement:
     place_ns: int
     query_ns: int
     rotation: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class MapMeasurement:
+    """
+    The camera at ``query_ns`` was near a place of a saved map, at ``map_T_place`` (4, 4).
+
+    ``rotation`` (3, 3) is that of ``place_T_query`` where it is known.
+    """
+
+    map_T_place: Pose
+    query_ns: int
+    rotation: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class _LoopSet:
+    """Loops that can agree with each other, and the index of the factor of each chosen one."""
+
+    consistent: ConsistentLoops
+    factors: dict[int, int] = field(default_factory=dict)
 
 
 class PoseGraph:
@@ -59,8 +83,7 @@ class PoseGraph:
         self._nodes: list[StampedPose] = []  # odom_T_camera of each pose in the graph
         self._newest: StampedPose | None = None
         self._travelled_m: list[float] = []
-        self._consistent = ConsistentLoops(config)
-        self._factors: dict[int, int] = {}  # loop: index of its factor
+        self._own, self._on_map = (_LoopSet(ConsistentLoops(config)) for _ in range(2))
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -93,28 +116,54 @@ class PoseGraph:
         stamps = measurement.place_ns, measurement.query_ns
         if not all(map(self.covers, stamps)):
             raise ValueError(f'no odometry at the stamps {stamps} of a loop closure')
-        self._consistent.add(self._loop(measurement))
-        self._apply()
-        return len(self._consistent.loops) - 1 in self._consistent.chosen
+        return self._take(self._loop(measurement), self._own)
+
+    def add_map_loop(self, measurement: MapMeasurement) -> bool:
+        """
+        Take a loop closure on a saved map into account; say whether it counts for now.
+
+        :raises ValueError: if odometry does not cover its stamp.
+        """
+        if not self.covers(measurement.query_ns):
+            raise ValueError(f'no odometry at the stamp {measurement.query_ns} of a loop closure')
+        return self._take(self._map_loop(measurement), self._on_map)
+
+    @property
+    def on_map(self) -> bool:
+        """Whether loop closures on a saved map have told where on it the drive is."""
+        return bool(self._on_map.factors)
 
     def trajectory(self) -> list[StampedPose]:
-        """Return the corrected poses, in the frame of the first odometry pose."""
+        """
+        Return the corrected poses.
+
+        Their frame is that of the saved map, or that of the odometry as it was at the first pose
+        as long as ``on_map`` is not true.
+        """
         if not self._nodes:
             return []
         values = self._isam.calculateEstimate()
-        return [StampedPose(node.stamp_ns, values.atPose3(key).matrix())
+        frame = inverse(values.atPose3(MAP_KEY).matrix()) if self.on_map else np.eye(4)
+        return [StampedPose(node.stamp_ns, frame @ values.atPose3(key).matrix())
                 for key, node in enumerate(self._nodes)]
+
+    def correction(self) -> Pose | None:
+        """Return what takes the odometry's frame, as it is now, to that of the trajectory."""
+        if not self._nodes:
+            return None
+        return self.trajectory()[-1].map_T_camera @ inverse(self._nodes[-1].map_T_camera)
 
     def kept_loops(self) -> list[int]:
         """
-        Return which loops, counted from 0 as they were added, hold the trajectory.
+        Return which loops of this drive, counted from 0 as they were added, hold the trajectory.
 
         They agree with each other, and with the corrected poses to within ``gate_sigmas``.
         """
-        poses = [stamped.map_T_camera for stamped in self.trajectory()]
-        loops = self._consistent.loops
-        return [one for one in sorted(self._factors)
-                if self._error_sigmas(loops[one], poses) <= self.config.gate_sigmas]
+        return self._kept(self._own)
+
+    def kept_map_loops(self) -> list[int]:
+        """Return the same of the loops on a saved map."""
+        return self._kept(self._on_map)
 
     def _is_far(self, pose: Pose) -> bool:
         last = self._nodes[-1].map_T_camera
@@ -149,22 +198,37 @@ class PoseGraph:
 
     def _loop(self, measurement: LoopMeasurement) -> Loop:
         """Move a measurement to the poses of the graph before its stamps, along the odometry."""
-        place, query = (self._node_at(stamp_ns)
-                        for stamp_ns in (measurement.place_ns, measurement.query_ns))
-        near = np.eye(4)
-        if measurement.rotation is not None:
-            near[:3, :3] = measurement.rotation
-        sigma_deg = self.config.loop_sigma_deg if measurement.rotation is None \
-            else self.config.view_sigma_deg
-        offsets = [
-            inverse(self._nodes[node].map_T_camera) @ self._odometry_at(stamp_ns)
-            for node, stamp_ns in ((place, measurement.place_ns), (query, measurement.query_ns))
-        ]
+        place, place_T_camera = self._anchored(measurement.place_ns)
+        query, query_T_camera = self._anchored(measurement.query_ns)
+        near, sigma_deg = self._near(measurement.rotation)
         return Loop(
-            place, query, offsets[0] @ near @ inverse(offsets[1]), sigma_deg,
+            place, query, place_T_camera @ near @ inverse(query_T_camera), sigma_deg,
             odometry=(self._nodes[place].map_T_camera, self._nodes[query].map_T_camera),
             travelled_m=(self._travelled_m[place], self._travelled_m[query]),
         )
+
+    def _map_loop(self, measurement: MapMeasurement) -> Loop:
+        """Do the same with a measurement on a saved map, whose places do not drift."""
+        query, query_T_camera = self._anchored(measurement.query_ns)
+        near, sigma_deg = self._near(measurement.rotation)
+        return Loop(
+            MAP_KEY, query, near @ inverse(query_T_camera), sigma_deg,
+            odometry=(measurement.map_T_place, self._nodes[query].map_T_camera),
+            travelled_m=(0.0, self._travelled_m[query]),
+        )
+
+    def _near(self, rotation: NDArray[np.float64] | None) -> tuple[Pose, float]:
+        """Return the measured ``place_T_query``, and the deviation of its rotation [deg]."""
+        near = np.eye(4)
+        if rotation is None:
+            return near, self.config.loop_sigma_deg
+        near[:3, :3] = rotation
+        return near, self.config.view_sigma_deg
+
+    def _anchored(self, stamp_ns: int) -> tuple[int, Pose]:
+        """Return the last pose of the graph before a stamp, and the camera's pose in it then."""
+        node = self._node_at(stamp_ns)
+        return node, inverse(self._nodes[node].map_T_camera) @ self._odometry_at(stamp_ns)
 
     def _node_at(self, stamp_ns: int) -> int:
         stamps = [node.stamp_ns for node in self._nodes]
@@ -178,39 +242,63 @@ class PoseGraph:
         assert pose is not None, 'covers() was asked before'
         return pose
 
-    def _apply(self) -> None:
+    def _take(self, loop: Loop, loops: _LoopSet) -> bool:
+        loops.consistent.add(loop)
+        self._apply(loops)
+        return len(loops.consistent.loops) - 1 in loops.factors
+
+    def _apply(self, loops: _LoopSet) -> None:
         """Bring the graph's loop factors into line with the chosen loops."""
         gtsam = self._gtsam
-        chosen = self._consistent.chosen
-        added = sorted(chosen - self._factors.keys())
-        removed = sorted(self._factors.keys() - chosen)
-        graph = gtsam.NonlinearFactorGraph()
+        chosen = loops.consistent.chosen
+        added = sorted(chosen - loops.factors.keys())
+        removed = sorted(loops.factors.keys() - chosen)
+        graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
         for one in added:
-            graph.add(self._factor(self._consistent.loops[one]))
-        gone = [self._factors.pop(one) for one in removed]
-        result = self._isam.update(graph, gtsam.Values(), gone)
+            graph.add(self._factor(loops.consistent.loops[one]))
+        if loops is self._on_map and added and not self.on_map:
+            values.insert(MAP_KEY, self._map_pose(loops.consistent.loops[added[0]]))
+        gone = [loops.factors.pop(one) for one in removed]
+        result = self._isam.update(graph, values, gone)
         new = result.getNewFactorsIndices()
-        self._factors.update(zip(added, new, strict=True))
+        loops.factors.update(zip(added, new, strict=True))
+
+    def _map_pose(self, loop: Loop) -> Any:
+        """Return where a loop on the saved map, taken as true, puts the map in the graph."""
+        query = self._isam.calculateEstimatePose3(loop.query).matrix()
+        return self._gtsam.Pose3(query @ inverse(_measured(loop)))
 
     def _factor(self, loop: Loop) -> Any:
         gtsam = self._gtsam
         sigmas = self._sigmas(np.radians(loop.sigma_deg), self.config.loop_sigma_m)
         robust = gtsam.noiseModel.Robust.Create(
             gtsam.noiseModel.mEstimator.Cauchy.Create(CAUCHY), sigmas)
-        measured = gtsam.Pose3(loop.place_T_query)
-        return gtsam.BetweenFactorPose3(loop.place, loop.query, measured, robust)
+        return gtsam.BetweenFactorPose3(
+            loop.place, loop.query, gtsam.Pose3(_measured(loop)), robust)
 
     def _sigmas(self, rotation_rad: float, position_m: float) -> Any:
         sigmas = np.array([rotation_rad] * 3 + [position_m] * 3)
         return self._gtsam.noiseModel.Diagonal.Sigmas(sigmas)
 
+    def _kept(self, loops: _LoopSet) -> list[int]:
+        poses = [stamped.map_T_camera for stamped in self.trajectory()]
+        return [one for one in sorted(loops.factors) if self._error_sigmas(
+            loops.consistent.loops[one], poses) <= self.config.gate_sigmas]
+
     def _error_sigmas(self, loop: Loop, poses: list[Pose]) -> float:
         """Return how far the corrected poses are from what a loop says."""
-        error = inverse(loop.place_T_query) @ inverse(poses[loop.place]) @ poses[loop.query]
+        start = np.eye(4) if loop.place == MAP_KEY else poses[loop.place]
+        error = inverse(_measured(loop)) @ inverse(start) @ poses[loop.query]
         return float(np.hypot(
             np.linalg.norm(error[:3, 3]) / self.config.loop_sigma_m,
             angle_deg(np.eye(4), error) / loop.sigma_deg,
         ))
+
+
+def _measured(loop: Loop) -> Pose:
+    """Return where a loop sees its query from: a pose of the drive, or the saved map's origin."""
+    place_T_query = loop.place_T_query
+    return loop.odometry[0] @ place_T_query if loop.place == MAP_KEY else place_T_query
 
 
 def _import_gtsam() -> Any:

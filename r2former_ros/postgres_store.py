@@ -11,7 +11,6 @@ with the connection. Readers may come and go meanwhile.
 
 from __future__ import annotations
 
-import os
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +42,7 @@ from .postgres_connection import (
     require_map,
     translated,
 )
+from .process import cache_folder
 
 if TYPE_CHECKING:
     from .postgres_connection import Connection
@@ -104,7 +104,7 @@ class PostgresStore:
         self._connection = connection
         rows = self._all('SELECT key, value, checksum FROM meta')
         self.header, self.map_id = read_meta(self.location, rows)
-        self.index_path = _cache_folder() / f'{self.map_id}.index'
+        self.index_path = cache_folder() / f'{self.map_id}.index'
 
     @classmethod
     def create(cls, address: str | Path, header: MapHeader) -> PostgresStore:
@@ -280,8 +280,3 @@ def _feature_rows(row: tuple[Any, ...]) -> tuple[BlobRow, BlobRow]:
     place_id, vector, vector_checksum, local, local_checksum = row
     return (BlobRow(place_id, _float32(vector), vector_checksum),
             BlobRow(place_id, local, local_checksum))
-
-
-def _cache_folder() -> Path:
-    home = os.environ.get('XDG_CACHE_HOME')
-    return (Path(home) if home else Path.home() / '.cache') / 'r2former_ros'

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from .config import Config, RerankConfig
 from .decision import PlaceFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
+from .model.onnx_format import can_run, exported_folder
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
 from .progress import Notify, silent
@@ -36,6 +37,7 @@ from .records import (
     Pose,
     Recognition,
 )
+from .resident import ResidentFeatures
 from .verification import count_inliers
 
 
@@ -73,6 +75,8 @@ class Recognizer:
         self.reranks = origin.reranker_trained or not origin.trained
         self.filter = PlaceFilter(list(self.places.values()), self.config.decision)
         place_map.preload(self.config.map.preload_mb, notify)
+        on_cpu = model.device.type == 'cpu'
+        self.resident = None if on_cpu else ResidentFeatures(place_map, model.device)
 
     @classmethod
     def open(
@@ -152,7 +156,14 @@ class Recognizer:
 
     def stored(self, place_id: int) -> ImageFeatures:
         """Return the features of a place, to be used as a query."""
-        return ImageFeatures.stack(*self.place_map.features([place_id]), self.model.device)
+        return self.stored_features([place_id])
+
+    def stored_features(self, place_ids: Sequence[int]) -> ImageFeatures:
+        """Return the features of places on the model's device, where they may lie already."""
+        if self.resident is not None:
+            return self.resident.of(place_ids)
+        stored = self.place_map.features(place_ids, widen=False)
+        return ImageFeatures.stack(*stored, self.model.device)
 
     def retrieve(self, query: ImageFeatures) -> list[Candidate]:
         """Find the places with the most similar global descriptors."""
@@ -178,16 +189,15 @@ class Recognizer:
         if settings.ranking == 'blended':
             score = blended_score(logits, similarity, self.model.reranker.ratio).clamp(0, 1)
             order = score
-        ranks = order.argsort(descending=True, stable=True).tolist()
-        return [self._hypothesis(chosen[rank], float(score[rank])) for rank in ranks]
+        ranks, scores = order.argsort(descending=True, stable=True).tolist(), score.tolist()
+        return [self._hypothesis(chosen[rank], scores[rank]) for rank in ranks]
 
     def shortlist(
         self, query: ImageFeatures, candidates: list[Candidate], settings: RerankConfig
     ) -> tuple[list[Candidate], ImageFeatures]:
         """Choose the candidates to rerank, by a cheap comparison, and read their features."""
         considered = candidates[: max(settings.shortlist, settings.candidates)]
-        stored = self.place_map.features([one.place_id for one in considered], widen=False)
-        features = ImageFeatures.stack(*stored, self.model.device)
+        features = self.stored_features([one.place_id for one in considered])
         features = features.strongest(settings.local_features)
         if len(considered) <= settings.candidates:
             return considered, features
@@ -242,7 +252,11 @@ class Recognizer:
 
 
 def load_configured(config: Config) -> R2Former:
-    """Load the weights that a configuration names."""
+    """
+    Load the weights that a configuration names, and choose what computes.
+
+    :raises WeightsError: if something that is named cannot be loaded or run.
+    """
     settings = config.model
     model = load_model(
         settings.weights,
@@ -250,9 +264,15 @@ def load_configured(config: Config) -> R2Former:
         image_height=settings.image_height,
         image_width=settings.image_width,
     )
+    model.with_precision(settings.precision)
+    folder = Path(settings.onnx_folder or exported_folder(model.fingerprint))
+    providers = settings.onnx_providers.split(',')
     if settings.backend == 'onnx':
-        return model.with_onnx(settings.onnx_folder, settings.onnx_providers.split(','))
-    return model.with_precision(settings.precision).with_backend(settings.backend)
+        return model.with_onnx(folder, providers)
+    on_cpu = model.device.type == 'cpu' and model.precision == torch.float32
+    if settings.backend == 'auto' and on_cpu and (settings.onnx_folder or can_run(folder)):
+        model.with_onnx_encoder(folder, providers)
+    return model.with_backend(settings.backend)
 
 
 @contextmanager

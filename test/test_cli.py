@@ -150,6 +150,10 @@ def test_print_config_shows_what_would_be_used(tmp_path, capsys):
     (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'rerank.batch'], 'expected NAME=VALUE'),
     (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'rerank.batch=['], "'[' is not YAML"),
     (['encode', 'x.jpg', '--out', 'f.npz', '--weights', 'huge'], 'huge: no such weights file'),
+    (['encode', '.', '--out', 'f.npz', *SMALL], '.: is a folder; name the pictures in it'),
+    (['weights', 'info', '.'], '.: is a folder; give a .safetensors or .pth file'),
+    (['evaluate', '--dataset', 'list.json', *SMALL],
+     'it holds a list, not an object with these keys'),
     (['map', 'build', 'm.r2map', '--bag', 'no_bag'], 'no_bag'),
     (['map', 'build', 'm.r2map', '--images', 'no_folder'], 'no_folder: no such folder'),
     (['map', 'info', 'no.r2map'], 'no.r2map: no such map file'),
@@ -172,6 +176,7 @@ def test_a_mistake_gives_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     for name in ('file', 'file.safetensors'):
         (tmp_path / name).write_text('no folder, no weights')
+    (tmp_path / 'list.json').write_text('[1, 2]')
     assert main(arguments) == 2
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith('r2former: ')]

@@ -49,8 +49,29 @@ def test_localized_needs_so_many_images_that_agree(places, frames):
 
 
 def test_images_that_name_places_apart_never_localize():
-    rows = np.random.default_rng(RNG_SEED).permutation(196) + 2
+    rows = [2 + 61 * i % 196 for i in range(196)]  # no two of four in a row are near
     assert State.LOCALIZED not in drive(make_filter(), rows)
+
+
+@pytest.mark.parametrize('step_m', [0.0, STEP_M])
+def test_being_named_speaks_anew_as_the_camera_moves(step_m):
+    """The scores say nothing; standing still, neither does the same scene again."""
+    decision = make_filter()
+    for step in range(60):
+        odometry = pose_from_yaw(step_m * step, 0.0, 0.0)
+        state, belief = look(decision, 50 + step * bool(step_m), odometry=odometry, score=0.5)
+    assert (state is State.LOCALIZED) == (step_m > 0)
+    assert (belief.probability > 0.9) == (step_m > 0)
+
+
+def test_the_way_back_is_as_long_on_a_large_map():
+    """Chance names a place more rarely there."""
+    firsts = []
+    for count in (200, 5000):
+        places = [Place(i, 0, pose_from_yaw(STEP_M * i, 0.0, 0.0), '') for i in range(count)]
+        states = drive(make_filter(places), range(40, 60), score=0.8)
+        firsts.append(states.index(State.LOCALIZED))
+    assert abs(firsts[1] - firsts[0]) <= 1
 
 
 def test_one_outlier_moves_neither_state_nor_place():
@@ -81,6 +102,12 @@ def test_from_localized_the_way_leads_over_lost():
     states = drive(decision, [*range(20, 30), *range(150, 160)])
     left = next(i for i in range(10, 20) if states[i] is not State.LOCALIZED)
     assert states[left] is State.LOST
+
+
+def test_a_place_that_jumps_is_lost_however_probable():
+    decision = make_filter(keep_probability=0.0)
+    assert drive(decision, [*range(20, 30)])[-1] is State.LOCALIZED
+    assert State.LOST in drive(decision, [*range(150, 160)])
 
 
 def test_leaving_the_map_is_lost_and_stays_lost():

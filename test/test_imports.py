@@ -19,6 +19,7 @@ LEVELS = (
     {'images', 'town', 'trajectories'},
     {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification',
      'sessions', 'calibration'},
+    {'resident'},
     {'recognizer'},
     {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
     {'loop_closure'},

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 
 from r2former_ros.errors import ImageError, WeightsError
 from r2former_ros.model import load_model
+from r2former_ros.model.reranker import Reranker, go_through
 
 kernels = pytest.importorskip('r2former_ros.model.kernels', reason='numba is not installed')
+scoring = pytest.importorskip('r2former_ros.model.scoring', reason='numba is not installed')
 
 
 def exact(qkv, rows):
@@ -38,11 +40,27 @@ def test_attention_neither_overflows_nor_vanishes(scale):
     np.testing.assert_allclose(kernels.attend(qkv, 99), exact(qkv, 99), atol=2e-3)
 
 
+@pytest.mark.parametrize('count', [1, 128, 301])
+@pytest.mark.parametrize('partners', [1, 5])
+def test_short_sequences_go_through_blocks_as_by_pytorch(count, partners):
+    """More and fewer than there are lanes; weights large enough that attention is not flat."""
+    generator = torch.Generator().manual_seed(count)
+    reranker = Reranker()
+    with torch.inference_mode():
+        for weight in reranker.parameters():
+            weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
+        tokens = 3 * torch.randn(count, partners, 32, generator=generator)
+        given = reranker.block_1, reranker.class_token_1, tokens, reranker.norm
+        expected = go_through(*given)
+        torch.testing.assert_close(scoring._go_through(*given), expected,
+                                   atol=1e-4, rtol=1e-4)
+
+
 def test_powers_of_two():
     exponents = np.linspace(-126, 100, 997).astype(np.float32)
-    powers = np.array([kernels._power_of_two(one) for one in exponents])
+    powers = np.array([kernels.power_of_two(one) for one in exponents])
     np.testing.assert_allclose(powers, np.exp2(exponents.astype(np.float64)), rtol=4e-6)
-    assert kernels._power_of_two(np.float32(-1e9)) == np.exp2(-126.0)
+    assert kernels.power_of_two(np.float32(-1e9)) == np.exp2(-126.0)
 
 
 @pytest.fixture(scope='module')

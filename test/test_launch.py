@@ -88,6 +88,15 @@ def test_the_pose_graph_hears_the_localizer():
     assert ('loop_closures', 'localizer/loop_closures') in pairs
 
 
+@pytest.mark.parametrize('path', [LAUNCH, SLAM])
+def test_the_default_parameter_file_is_shown_by_its_path(path):
+    pytest.importorskip('launch_ros')
+    (argument,) = [one for one in module_of(path).generate_launch_description().entities
+                   if getattr(one, 'name', '') == 'params_file']
+    (default,) = argument.default_value
+    assert Path(default.text).is_file()
+
+
 @pytest.fixture
 def parameters():
     """Return what the launch file gives the node, by name, for some arguments' values."""

@@ -171,7 +171,7 @@ def test_a_silent_topic_is_named(make_node):
     assert node.trigger_configure() == SUCCESS
     assert node.trigger_activate() == SUCCESS
     statuses = []
-    node._diagnostics.publish = lambda message: statuses.extend(message.status)
+    node.diagnostics._publisher.publish = lambda message: statuses.extend(message.status)
     spin_until(node, lambda: statuses and statuses[-1].level == b'\x01')
     assert statuses[-1].message == 'no image arrives on /image'
     assert statuses[0].level == b'\x00'
@@ -285,6 +285,7 @@ def test_localize_once_says_so_where_no_image_comes(make_node):
     spin_until(node, future.done)
     assert not future.result().success
     assert future.result().message == 'no image was recognised on /image in 0.3 s'
+    assert not node.services_offered._asked
 
 
 def test_localize_once_ends_where_the_node_is_deactivated(make_node):

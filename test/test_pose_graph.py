@@ -10,7 +10,7 @@ import pytest
 from r2former_ros.config import Config, with_values
 from r2former_ros.errors import ConfigError
 from r2former_ros.geometry import angle_deg, distance_m, inverse, pose_from_yaw
-from r2former_ros.pose_graph import LoopMeasurement, PoseGraph
+from r2former_ros.pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
 from r2former_ros.records import StampedPose
 
 LAP = 40
@@ -128,3 +128,46 @@ def test_without_gtsam_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'gtsam', None)
     with pytest.raises(ConfigError, match=r'needs gtsam .*: pip install gtsam'):
         PoseGraph(Config().pose_graph)
+
+
+MAP_T_ODOM = pose_from_yaw(100.0, -40.0, 2.0)
+
+
+def on_map(graph, truth, seconds, map_T_odom=MAP_T_ODOM):
+    """Add loops to places of a saved map, where the truth says the robot is."""
+    for i in seconds:
+        graph.add_map_loop(MapMeasurement(map_T_odom @ truth[i].map_T_camera, i * 10**9))
+
+
+def test_loops_on_a_saved_map_put_the_drive_on_it_and_take_the_drift_away():
+    truth, odometry = laps(), laps(turn_error_deg=0.3)
+    graph = graph_of(odometry)
+    on_map(graph, truth, range(2, 2 * LAP, 4))
+    assert graph.on_map and len(graph.kept_map_loops()) > LAP // 3
+    wanted = [StampedPose(one.stamp_ns, MAP_T_ODOM @ one.map_T_camera) for one in truth]
+    assert worst_m(graph.trajectory(), wanted) < 3.0 < worst_m(odometry, truth) / 4
+    last = graph.correction() @ odometry[-1].map_T_camera
+    assert distance_m(last, wanted[-1].map_T_camera) < 3.0
+
+
+def test_a_false_loop_on_a_saved_map_does_not_survive():
+    truth = laps()
+    graph = graph_of(truth)
+    on_map(graph, truth, [10], MAP_T_ODOM @ pose_from_yaw(60.0, 0, 0))
+    assert not graph.on_map and worst_m(graph.trajectory(), truth) < 1e-6
+    on_map(graph, truth, range(11, 16))
+    assert graph.kept_map_loops() == [1, 2, 3, 4, 5]
+    wanted = [StampedPose(one.stamp_ns, MAP_T_ODOM @ one.map_T_camera) for one in truth]
+    assert worst_m(graph.trajectory(), wanted) < 1.0
+
+
+def test_loops_of_both_kinds_hold_together():
+    truth, odometry = laps(), laps(turn_error_deg=0.3)
+    graph = graph_of(odometry, TRUE_LOOPS)
+    on_map(graph, truth, range(2, 20, 3))
+    assert graph.kept_loops() == list(range(len(TRUE_LOOPS)))
+    assert graph.kept_map_loops() == list(range(6))
+    wanted = MAP_T_ODOM @ truth[10].map_T_camera
+    assert distance_m(graph.trajectory()[10].map_T_camera, wanted) < 3.0
+    with pytest.raises(ValueError, match='no odometry at the stamp'):
+        graph.add_map_loop(MapMeasurement(wanted, 10**12))

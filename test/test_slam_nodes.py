@@ -21,6 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 from test_localizer import (
+    FAILURE,
     SETTINGS,
     SUCCESS,
     TOPIC,
@@ -35,6 +36,7 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.geometry import angle_deg, distance_m, pose_from_yaw
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.records import Hypothesis, LoopClosure, Place, StampedPose, View
+from r2former_ros.ros import loop_reporter
 from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.pose_graph_node import PoseGraphNode
@@ -153,6 +155,16 @@ def test_without_odometry_nothing_is_added_and_no_file_stays(make_node, tmp_path
     assert node.loops is None
 
 
+def test_a_drive_that_cannot_begin_leaves_no_file(make_node, tmp_path, monkeypatch):  # noqa: F811
+    def exhausted(*_):
+        raise MemoryError('no memory left for the index')
+
+    monkeypatch.setattr(loop_reporter, 'Recognizer', exhausted)
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == FAILURE
+    assert list(tmp_path.iterdir()) == [] and node.loops is None
+
+
 def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': '""'})
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
@@ -218,17 +230,39 @@ def test_a_loop_waits_for_its_odometry(back_end):
     for i in range(PLACES):
         back_end._on_odometry(odometry_message(i))
     back_end._on_loops(loop_message(loop, 'odom'))
-    back_end._on_loops(loop_message(loop, 'site'))
     assert (len(back_end.waiting), back_end._loops) == (1, 0)
-    assert angle_deg(np.block([[back_end.waiting[0].view.rotation, np.zeros((3, 1))],
+    assert angle_deg(np.block([[back_end.waiting[0][0].view.rotation, np.zeros((3, 1))],
                                [0, 0, 0, 1]]), pose_from_yaw(0, 0, 0.1)) < 0.01
-    assert back_end.waiting[0].view.direction == pytest.approx([0.6, 0.8, 0.0])
+    assert back_end.waiting[0][0].view.direction == pytest.approx([0.6, 0.8, 0.0])
     back_end._on_odometry(odometry_message(PLACES))
     assert (len(back_end.waiting), back_end._loops) == (0, 1)
     unknown = replace(loop, hypothesis=replace(loop.hypothesis, place=replace(place, stamp_ns=5)))
     back_end._on_loops(loop_message(unknown, 'odom'))
     assert (len(back_end.waiting), back_end._loops) == (0, 1)
     assert back_end.describe() == '9 poses, 1 loop closures, 1 of them hold; 0 wait for odometry'
+
+
+def test_loops_on_a_saved_map_move_the_path_to_its_frame(back_end):
+    site_T_odom = pose_from_yaw(100.0, -40.0, 2.0)
+    paths, corrections = [], []
+    back_end._path.publish, back_end._correction.publish = paths.append, corrections.append
+    for i in range(4):
+        back_end._on_odometry(odometry_message(i))
+        place = Place(i, 5, site_T_odom @ pose_at(i), '')
+        loop = LoopClosure((i + 1) * 10**9, Hypothesis(place, 0.9, 0.95, 33))
+        back_end._on_loops(loop_message(loop, 'site'))
+    unposed = LoopClosure(4 * 10**9, Hypothesis(Place(9, 5, None, ''), 0.9, 0.95, 33))
+    back_end._on_loops(loop_message(unposed, 'site'))
+    back_end.publish()
+    assert back_end.describe() == ('4 poses, 4 loop closures, 4 of them hold, 4 of these on the '
+                                   'saved map; 0 wait for odometry')
+    last, wanted = paths[-1].poses[-1].pose.position, site_T_odom @ pose_at(3)
+    assert (last.x, last.y) == pytest.approx((wanted[0, 3], wanted[1, 3]), abs=0.1)
+    (correction,) = corrections
+    assert (correction.header.frame_id, correction.child_frame_id) == ('map', 'odom')
+    moved = correction.transform.translation
+    assert (moved.x, moved.y) == pytest.approx((100.0, -40.0), abs=0.1)
+    assert correction.transform.rotation.z == pytest.approx(np.sin(1.0), abs=0.01)
 
 
 def test_a_wrong_setting_ends_the_back_end_with_one_line():

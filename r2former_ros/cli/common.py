@@ -82,7 +82,7 @@ def notify(text: str) -> None:
 def say_what_runs(model: R2Former) -> None:
     """Name weights and device on stderr; untrained ones cannot be mistaken for results."""
     name = f'{model.spec.preset} {model.fingerprint}, {model.origin.text}'
-    print(f'weights: {name}; device: {model.device}', file=sys.stderr)
+    print(f'weights: {name}; device: {model.device} ({model.backend})', file=sys.stderr)
     if not model.origin.trained:
         print('untrained weights: results mean nothing', file=sys.stderr)
     elif not model.origin.reranker_trained:

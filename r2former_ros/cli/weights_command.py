@@ -32,10 +32,11 @@ def add_parser(commands: Any) -> None:
     action.set_defaults(run=convert)
     action = actions.add_parser(
         'export', help='write ONNX files for onnxruntime or TensorRT',
-        description='Write encoder.onnx and reranker.onnx; model.backend=onnx runs them.',
+        description='Write encoder.onnx and reranker.onnx. Without a folder they are kept in '
+                    'the cache of this user, where model.backend=auto finds the encoder.',
     )
     action.add_argument('weights', help='preset, .safetensors file or released .pth checkpoint')
-    action.add_argument('folder', metavar='OUT_DIR')
+    action.add_argument('folder', metavar='OUT_DIR', nargs='?')
     action.add_argument('--size', metavar='HxW', help="input size, where not the weights' own")
     action.set_defaults(run=export)
 
@@ -78,11 +79,12 @@ def convert(arguments: argparse.Namespace) -> None:
 def export(arguments: argparse.Namespace) -> None:
     """Write ONNX files."""
     from ..model import load_model
-    from ..model.onnx_format import export_onnx
+    from ..model.onnx_format import export_onnx, exported_folder
 
     height, width = _size(arguments.size) or (0, 0)
     model = load_model(arguments.weights, 'cpu', image_height=height, image_width=width)
-    for path in export_onnx(model, arguments.folder):
+    folder = arguments.folder or exported_folder(model.fingerprint)
+    for path in export_onnx(model, folder):
         print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB')
 
 

@@ -17,8 +17,7 @@ from typing import Any, cast
 import torch
 
 from ..model import ImageFeatures, R2Former
-from ..model.reranker import CANDIDATE_XY, Reranker, encode_xy
-from ..model.transformer import Attend
+from ..model.reranker import CANDIDATE_XY, Reranker, Through, encode_xy, go_through
 from .cache import cached
 
 ALL_PATCHES = 1_000_000
@@ -46,7 +45,7 @@ class WithoutBlock1(Reranker):
     """The five partners are averaged."""
 
     def summarise_partners(
-        self, pairs: torch.Tensor, attend: Attend | None = None
+        self, pairs: torch.Tensor, through: Through = go_through
     ) -> torch.Tensor:
         """Replace Block-1 by the mean of its input."""
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
@@ -58,7 +57,7 @@ class WithoutBlock2(Reranker):
     """All patches are averaged."""
 
     def judge(
-        self, summaries: torch.Tensor, query_xy: torch.Tensor, attend: Attend | None = None
+        self, summaries: torch.Tensor, query_xy: torch.Tensor, through: Through = go_through
     ) -> torch.Tensor:
         """Replace Block-2 by the mean of its input."""
         tokens = summaries + encode_xy(query_xy)
@@ -70,10 +69,10 @@ class TopPair(Reranker):
     """Each patch has its best partner only."""
 
     def summarise_partners(
-        self, pairs: torch.Tensor, attend: Attend | None = None
+        self, pairs: torch.Tensor, through: Through = go_through
     ) -> torch.Tensor:
         """Show Block-1 the first partner alone."""
-        return super().summarise_partners(pairs[:, :, :1], attend)
+        return super().summarise_partners(pairs[:, :, :1], through)
 
 
 def without_xy(features: ImageFeatures, count: int) -> ImageFeatures:
@@ -140,7 +139,7 @@ class AblatedModel:
         self._reranker.reranker.load_state_dict(model.reranker.state_dict())
         self._reranker.to(model.device).eval()
         self._reranker.precision = model.precision
-        self._reranker.backend = 'numba' if model.backend == 'numba' else 'torch'
+        self._reranker.compiled = model.compiled
         self.fingerprint = f'{model.fingerprint}, {variant.name}'
 
     def __getattr__(self, name: str) -> Any:
@@ -170,4 +169,5 @@ def with_all_patches(model: R2Former, folder: Path) -> R2Former:
     They are kept in a folder of their own, so that every variant encodes nothing again.
     """
     model.encoder.spec = replace(model.encoder.spec, num_local=ALL_PATCHES)
+    model.without_onnx()  # its files give as many as were exported
     return cached(model, folder / 'all_patches')

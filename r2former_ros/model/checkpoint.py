@@ -143,6 +143,8 @@ def _works(device: torch.device) -> bool:
 
 
 def _read_file(path: Path) -> R2Former:
+    if path.is_dir():
+        raise WeightsError(f'{path}: is a folder; give a .safetensors or .pth file')
     if path.suffix in OFFICIAL_SUFFIXES:
         return read_official(path)
     header = read_header(path)

@@ -38,6 +38,15 @@ class ImageFeatures:
             self.descriptor[rows], self.xy[rows], self.attention[rows], self.descriptors[rows]
         )
 
+    def joined(self, other: ImageFeatures) -> ImageFeatures:
+        """Append the images of another batch with the same N."""
+        return ImageFeatures(
+            torch.cat([self.descriptor, other.descriptor]),
+            torch.cat([self.xy, other.xy]),
+            torch.cat([self.attention, other.attention]),
+            torch.cat([self.descriptors, other.descriptors]),
+        )
+
     def strongest(self, count: int) -> ImageFeatures:
         """Keep the local features of largest attention; 0 keeps all."""
         kept = slice(count or None)

@@ -29,7 +29,7 @@ SHIFT = WEIGHT + 1
 SAFE = 100.0
 """Powers of two up to this overflow no float32, not even summed over thousands of tokens."""
 
-_compiled: Any = numba.njit(fastmath=True, nogil=True, cache=True, error_model='numpy')
+compiled: Any = numba.njit(fastmath=True, nogil=True, cache=True, error_model='numpy')
 
 
 def attend(qkv: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
@@ -45,7 +45,7 @@ def attend(qkv: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
     return out
 
 
-@_compiled
+@compiled
 def _attend_few(qkv: Any, out: Any) -> None:
     images, rows, width = out.shape
     tokens = qkv.shape[1]
@@ -72,7 +72,7 @@ def _attend_few(qkv: Any, out: Any) -> None:
                     out[image, row, d] = mixed / total
 
 
-@_compiled
+@compiled
 def _attend_many(qkv: Any, out: Any) -> None:
     images, rows, width = out.shape
     tokens = qkv.shape[1]
@@ -93,7 +93,7 @@ def _attend_many(qkv: Any, out: Any) -> None:
                         out[image, first + lane, head + d] = mixed * share
 
 
-@_compiled
+@compiled
 def _load_pairs(qkv: Any, key: int, value: int, pairs: Any) -> Any:
     """Lay keys and values side by side; return the length of the longest key."""
     longest = np.float32(0)
@@ -108,7 +108,7 @@ def _load_pairs(qkv: Any, key: int, value: int, pairs: Any) -> Any:
     return np.sqrt(longest)
 
 
-@_compiled
+@compiled
 def _load_queries(
     queries: Any, head: int, longest: Any, pairs: Any, tokens: int, scratch: Any
 ) -> None:
@@ -132,7 +132,7 @@ def _load_queries(
             )
 
 
-@_compiled
+@compiled
 def _largest_score(pairs: Any, tokens: int, lane: int, scratch: Any) -> Any:
     largest = np.float32(-np.inf)
     for token in range(tokens):
@@ -143,7 +143,7 @@ def _largest_score(pairs: Any, tokens: int, lane: int, scratch: Any) -> Any:
     return largest
 
 
-@_compiled
+@compiled
 def _mix(pairs: Any, tokens: int, s: Any) -> None:
     """
     Sum weights and weighted values over all tokens, two at a time to halve memory traffic.
@@ -166,8 +166,8 @@ def _mix(pairs: Any, tokens: int, s: Any) -> None:
             ):
                 left += s[d * LANES + lane] * a
                 right += s[d * LANES + lane] * b
-            left = _power_of_two(left)
-            right = _power_of_two(right) * second
+            left = power_of_two(left)
+            right = power_of_two(right) * second
             s[WEIGHT * LANES + lane] += left + right
             for d, v, w in (
                 (8, v0, w0), (9, v1, w1), (10, v2, w2), (11, v3, w3),
@@ -176,8 +176,8 @@ def _mix(pairs: Any, tokens: int, s: Any) -> None:
                 s[d * LANES + lane] += left * v + right * w
 
 
-@_compiled
-def _power_of_two(x: Any) -> Any:
+@compiled
+def power_of_two(x: Any) -> Any:
     """
     Return 2^x for x in [-126, 127], relative error 2e-6; smaller x count as -126.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 
 from ..errors import WeightsError
+from ..process import cache_folder
 from .features import ImageFeatures
 
 if TYPE_CHECKING:
@@ -61,20 +63,19 @@ class RerankerGraph(nn.Module):
         return logits
 
 
-class OnnxNetwork:
-    """Encoder and reranker in onnxruntime."""
+class OnnxEncoder:
+    """The encoder in onnxruntime."""
 
     def __init__(self, folder: str | Path, fingerprint: str, providers: Sequence[str]) -> None:
         """
-        Open both files.
+        Open the file.
 
         :param providers: names of onnxruntime, such as ``CUDAExecutionProvider``; the first
             that can run an operation does.
-        :raises WeightsError: if onnxruntime, a provider or a file is missing, or a file was made
-            from other weights.
+        :raises WeightsError: if onnxruntime, a provider or the file is missing, or the file was
+            made from other weights.
         """
-        self._encoder = _open(Path(folder) / ENCODER, fingerprint, providers)
-        self._reranker = _open(Path(folder) / RERANKER, fingerprint, providers)
+        self._session = _open(Path(folder) / ENCODER, fingerprint, providers)
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """
@@ -82,20 +83,38 @@ class OnnxNetwork:
 
         :raises WeightsError: if their size is not the one that was exported.
         """
-        expected = self._encoder.get_inputs()[0].shape[2:]
+        expected = self._session.get_inputs()[0].shape[2:]
         if list(images.shape[2:]) != expected:
             raise WeightsError(f'images of {tuple(images.shape[2:])}: the ONNX encoder takes '
                                f'{tuple(expected)} only; export it at that size')
-        rows = [self._encoder.run(None, {'images': image[None].numpy()}) for image in images]
+        rows = [self._session.run(None, {'images': image[None].numpy()}) for image in images]
         fields = [np.concatenate(field) for field in zip(*rows, strict=True)]
         return ImageFeatures(*map(torch.from_numpy, fields))
+
+
+class OnnxReranker:
+    """The reranker in onnxruntime."""
+
+    def __init__(self, folder: str | Path, fingerprint: str, providers: Sequence[str]) -> None:
+        """Open the file; parameters and errors as for ``OnnxEncoder``."""
+        self._session = _open(Path(folder) / RERANKER, fingerprint, providers)
 
     def score(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
         """Return logits (K, 2) of one query against K candidates."""
         tensors = [getattr(features, name)
                    for features in (query, candidates) for name in FEATURES[1:]]
         arrays = {name: tensor.numpy() for name, tensor in zip(PAIR, tensors, strict=True)}
-        return torch.from_numpy(self._reranker.run(None, arrays)[0])
+        return torch.from_numpy(self._session.run(None, arrays)[0])
+
+
+def exported_folder(fingerprint: str) -> Path:
+    """Return where files of these weights are looked for when no folder is named."""
+    return cache_folder() / 'onnx' / fingerprint
+
+
+def can_run(folder: Path) -> bool:
+    """Say whether an encoder was exported to a folder, and onnxruntime is there to run it."""
+    return (folder / ENCODER).is_file() and find_spec('onnxruntime') is not None
 
 
 def export_onnx(model: R2Former, folder: str | Path) -> list[Path]:
@@ -140,7 +159,9 @@ def _export(
         )
     assert program is not None  # with dynamo, a program always comes back
     program.model.metadata_props[FINGERPRINT] = fingerprint
-    program.save(path, external_data=False)
+    unfinished = path.with_name(f'unfinished_{path.name}')
+    program.save(unfinished, external_data=False)
+    unfinished.replace(path)  # one that is there is whole: other programs look for it
     return path
 
 
@@ -157,7 +178,7 @@ def _open(path: Path, fingerprint: str, providers: Sequence[str]) -> Any:
     if not path.is_file():
         raise WeightsError(f'{path}: no such file; r2former weights export writes it')
     try:
-        session = onnxruntime.InferenceSession(path, providers=list(providers))
+        session = onnxruntime.InferenceSession(path, _options(), providers=list(providers))
     except Exception as error:  # onnxruntime's own types share no base
         raise WeightsError(f'{path}: is no ONNX file that can run ({error})') from error
     found = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT, 'unknown weights')
@@ -165,3 +186,13 @@ def _open(path: Path, fingerprint: str, providers: Sequence[str]) -> Any:
         raise WeightsError(f'{path}: was made from weights {found}, not {fingerprint}; '
                            'export it again')
     return session
+
+
+def _options() -> Any:
+    """Use PyTorch's number of threads; they must not spin, or they slow what comes next."""
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    return options

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +21,13 @@ from ..errors import WeightsError
 from .cnn_encoder import CnnEncoder
 from .encoder import VitEncoder
 from .features import ImageFeatures
-from .onnx_format import OnnxNetwork
+from .graphs import ReplayedNetwork
+from .onnx_format import OnnxEncoder, OnnxReranker
 from .presets import ModelSpec
 from .reranker import Reranker, mean_best_correlation
 
 UNTRAINED = 'untrained weights'
-BACKENDS = ('auto', 'torch', 'numba')
+BACKENDS = ('auto', 'torch', 'numba', 'cudagraphs')
 PRECISIONS = {
     'float32': torch.float32,
     'bfloat16': torch.bfloat16,
@@ -59,8 +61,10 @@ class R2Former(nn.Module):
         self.spec = spec
         self.origin = origin or Origin()
         self.precision = torch.float32
-        self.backend = 'torch'
-        self.onnx: OnnxNetwork | None = None
+        self.compiled = False  # numba's kernels score pairs
+        self.replayed: ReplayedNetwork | None = None
+        self.onnx_encoder: OnnxEncoder | None = None
+        self.onnx_reranker: OnnxReranker | None = None
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
         self.encoder: Any = make_encoder(spec)
         self.reranker = Reranker()
@@ -70,6 +74,16 @@ class R2Former(nn.Module):
         """Where the weights are."""
         return self.reranker.ratio.device
 
+    @property
+    def backend(self) -> str:
+        """Name what computes: torch, numba, cudagraphs, onnx or onnx+numba."""
+        if self.onnx_reranker is not None:
+            return 'onnx'
+        if self.replayed is not None:
+            return 'cudagraphs'
+        pairs = 'numba' if self.compiled else 'torch'
+        return f'onnx+{pairs}' if self.onnx_encoder is not None else pairs
+
     @torch.inference_mode()
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """
@@ -78,10 +92,13 @@ class R2Former(nn.Module):
         :returns: ``descriptor`` (B, D), and N = min(num_local, patches) local features an image.
         :raises ImageError: if a side is smaller than a patch.
         """
-        if self.onnx is not None:
-            return self.onnx.encode(images)
-        with self._autocast():
-            features: ImageFeatures = self.encoder(images.to(self.device))
+        if self.onnx_encoder is not None:
+            return self.onnx_encoder.encode(images)
+        images = images.to(self.device)
+        if self.replayed is not None and len(images) == 1:
+            return self.replayed.encode(images)
+        with self.autocast():
+            features: ImageFeatures = self.encoder(images)
         return features
 
     @torch.inference_mode()
@@ -95,13 +112,15 @@ class R2Former(nn.Module):
         :raises ImageError: if an image has fewer than five local features.
         """
         query = query.to(self.device)
-        if self.onnx is not None and len(candidates):
-            return self.onnx.score(query, candidates)
-        if self.backend == 'numba' and len(candidates):
+        if self.onnx_reranker is not None and len(candidates):
+            return self.onnx_reranker.score(query, candidates)
+        if self.compiled and len(candidates):
             from .scoring import score_in_threads
             return score_in_threads(self.reranker, query, candidates.to(self.device))
+        if self.replayed is not None and len(candidates):
+            return self.replayed.score(query, candidates.to(self.device))
         chunks = range(0, len(candidates), batch)
-        with self._autocast():
+        with self.autocast():
             logits = [
                 self.reranker(query, candidates[start : start + batch].to(self.device))
                 for start in chunks
@@ -140,27 +159,52 @@ class R2Former(nn.Module):
     def with_backend(self, name: str) -> R2Former:
         """
         Set what computes ``score``: ``torch``, the reference; ``numba``, the same in compiled
-        kernels on a CPU; or ``auto``, which takes numba where it can run.
+        kernels on a CPU; or ``auto``, which takes numba where it can run. ``cudagraphs`` replays
+        ``encode`` of one image, and ``score`` of all pairs at once, on the GPU, in the precision
+        that was set before.
 
-        :raises WeightsError: for another name, or where numba cannot run.
+        :raises WeightsError: for another name, or where what it names cannot run.
         """
         hindrance = self._numba_hindrance()
         if name not in BACKENDS:
             raise WeightsError(f'{name}: not a backend; choose from {", ".join(BACKENDS)}')
         if name == 'numba' and hindrance:
             raise WeightsError(f'the numba backend {hindrance}; choose auto or torch')
-        self.backend = 'torch' if name == 'torch' or hindrance else 'numba'
+        if name == 'cudagraphs' and self.device.type != 'cuda':
+            raise WeightsError('the cudagraphs backend runs on CUDA only; choose auto or torch')
+        self.replayed = ReplayedNetwork(self) if name == 'cudagraphs' else None
+        self.compiled = name in ('auto', 'numba') and not hindrance
         return self
 
-    def with_onnx(self, folder: str, providers: Sequence[str]) -> R2Former:
+    def with_onnx(self, folder: str | Path, providers: Sequence[str]) -> R2Former:
         """
         Let onnxruntime run ``encode`` and ``score`` from what ``export_onnx`` wrote.
 
         :raises WeightsError: if something is missing or was made from other weights.
         """
-        self.onnx = OnnxNetwork(folder, self.fingerprint, providers)
-        self.backend = 'onnx'
+        self.with_onnx_encoder(folder, providers)
+        self.onnx_reranker = OnnxReranker(folder, self.fingerprint, providers)
         return self
+
+    def with_onnx_encoder(self, folder: str | Path, providers: Sequence[str]) -> R2Former:
+        """
+        Let onnxruntime run ``encode`` alone: on a CPU the fastest beside numba's ``score``.
+
+        :raises WeightsError: as ``with_onnx``.
+        """
+        self.onnx_encoder = OnnxEncoder(folder, self.fingerprint, providers)
+        return self
+
+    def without_onnx(self) -> R2Former:
+        """Compute from the weights themselves, for who changes them or the encoder's output."""
+        self.onnx_encoder = self.onnx_reranker = None
+        return self
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in the precision that is set, within a ``with`` statement."""
+        enabled = self.precision != torch.float32
+        dtype = self.precision if enabled else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
     def _numba_hindrance(self) -> str:
         if self.device.type != 'cpu':
@@ -168,11 +212,6 @@ class R2Former(nn.Module):
         if self.precision != torch.float32:
             return 'computes in float32 only'
         return '' if find_spec('numba') else 'needs the package numba (pip install numba)'
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        enabled = self.precision != torch.float32
-        dtype = self.precision if enabled else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
 
 def match_probability(logits: torch.Tensor) -> torch.Tensor:

@@ -9,13 +9,15 @@ five; ``Reranker.block_2`` looks at all patches together; ``Reranker.head`` says
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ImageError
 from .features import ImageFeatures
-from .transformer import LAYER_NORM_EPS, Attend, make_blocks, read_out, run_block
+from .transformer import LAYER_NORM_EPS, make_blocks, read_out
 
 WIDTH = 32
 HEADS = 4
@@ -25,6 +27,26 @@ PAIR_VALUES = 7
 """x, y, attention of the query's patch, the same of the candidate's, and their correlation."""
 QUERY_XY = slice(0, 2)
 CANDIDATE_XY = slice(3, 5)
+
+Through = Callable[[nn.ModuleList, torch.Tensor, torch.Tensor, nn.Module], torch.Tensor]
+"""The signature of ``go_through``."""
+
+
+def go_through(
+    blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module
+) -> torch.Tensor:
+    """Put a class token before the tokens (B, T, W); return it (B, W) after blocks and norm."""
+    tokens = with_class_token(class_token, tokens)
+    for block in blocks[:-1]:
+        tokens = block(tokens)
+    summary, _ = read_out(blocks[-1], tokens, 1)
+    normed: torch.Tensor = norm(summary[:, 0])
+    return normed
+
+
+def with_class_token(class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Put a class token (1, 1, W) before the tokens (B, T, W); len() would fix B in an export."""
+    return torch.cat([class_token.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
 
 
 class Reranker(nn.Module):
@@ -44,57 +66,38 @@ class Reranker(nn.Module):
         self._initialise()
 
     def forward(
-        self, query: ImageFeatures, candidates: ImageFeatures, attend: Attend | None = None
+        self, query: ImageFeatures, candidates: ImageFeatures, through: Through = go_through
     ) -> torch.Tensor:
         """
         Score one query against K candidates, or K queries against a candidate each.
 
-        :param attend: another way to attend, for inference; PyTorch's where None.
+        :param through: another way through the blocks, for inference.
         :returns: logits (K, 2): no match, match.
         :raises ImageError: if an image has fewer than five local features.
         """
         pairs = correlate(query, candidates)  # (K, S, 5, 7)
-        summaries = self.summarise_partners(pairs, attend)  # (K, S, 32)
-        return self.judge(summaries, pairs[:, :, 0, QUERY_XY], attend)
+        summaries = self.summarise_partners(pairs, through)  # (K, S, 32)
+        return self.judge(summaries, pairs[:, :, 0, QUERY_XY], through)
 
     def summarise_partners(
-        self, pairs: torch.Tensor, attend: Attend | None = None
+        self, pairs: torch.Tensor, through: Through = go_through
     ) -> torch.Tensor:
         """Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32)."""
         count, length = pairs.shape[:2]
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         tokens = tokens.flatten(0, 1)  # (K * S, 5, 32)
-        summary = self._through(self.block_1, self.class_token_1, tokens, attend)
+        summary = through(self.block_1, self.class_token_1, tokens, self.norm)
         projected: torch.Tensor = self.pair_projection(summary)
         return projected.reshape(count, length, WIDTH)
 
     def judge(
-        self, summaries: torch.Tensor, query_xy: torch.Tensor, attend: Attend | None = None
+        self, summaries: torch.Tensor, query_xy: torch.Tensor, through: Through = go_through
     ) -> torch.Tensor:
         """Block-2 and head: from all patches (K, S, 32) and where they are (K, S, 2) to logits."""
         tokens = summaries + encode_xy(query_xy)
-        logits: torch.Tensor = self.head(
-            self._through(self.block_2, self.class_token_2, tokens, attend)
-        )
+        summary = through(self.block_2, self.class_token_2, tokens, self.norm)
+        logits: torch.Tensor = self.head(summary)
         return logits.float()
-
-    def _through(
-        self,
-        blocks: nn.ModuleList,
-        class_token: torch.Tensor,
-        tokens: torch.Tensor,
-        attend: Attend | None,
-    ) -> torch.Tensor:
-        """Put a class token before the tokens (B, T, 32); return it (B, 32) after the blocks."""
-        tokens = torch.cat([class_token.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
-        for block in blocks[:-1]:
-            tokens = run_block(block, tokens, tokens.shape[1], attend) if attend else block(tokens)
-        if attend:
-            summary = run_block(blocks[-1], tokens, 1, attend)
-        else:
-            summary, _ = read_out(blocks[-1], tokens, 1)
-        normed: torch.Tensor = self.norm(summary[:, 0])
-        return normed
 
     def _initialise(self) -> None:
         for token in (self.class_token_1, self.class_token_2):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Reranking on all cores of a CPU: pairs side by side, one thread each, with compiled attention.
+Reranking on all cores of a CPU: pairs side by side, one thread each, in compiled kernels.
 
 PyTorch would split each small operation over the cores and wait for the slowest, hundreds of
 times a pair. A pair of its own for each core stays in that core's cache and never waits.
@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
+from torch import nn
 
 from .features import ImageFeatures
-from .kernels import attend
-from .reranker import Reranker
+from .kernels import SHORT, attend
+from .lanes import summaries
+from .reranker import Reranker, with_class_token
 
 TOKENS_AT_A_TIME = 2000
 """Tokens of the pairs that a thread works on together: more would leave the second cache."""
@@ -39,7 +42,7 @@ def score_in_threads(
 
     @torch.inference_mode()
     def score(part: ImageFeatures) -> torch.Tensor:
-        logits: torch.Tensor = reranker(query, part, _attend)
+        logits: torch.Tensor = reranker(query, part, _go_through)
         return logits
 
     threads = torch.get_num_threads()
@@ -47,8 +50,32 @@ def score_in_threads(
         return torch.cat(list(_pool(threads).map(score, parts)))
 
 
-def _attend(qkv: torch.Tensor, rows: int) -> torch.Tensor:
-    return torch.from_numpy(attend(qkv.numpy(), rows))
+def _go_through(
+    blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module
+) -> torch.Tensor:
+    """Do as ``go_through``: many short sequences side by side, long ones with ``attend``."""
+    if tokens.shape[1] <= SHORT:
+        return summaries(tokens, class_token, blocks, norm)
+    tokens = with_class_token(class_token, tokens)
+    for block in blocks[:-1]:
+        tokens = _run_block(block, tokens, tokens.shape[1])
+    normed: torch.Tensor = norm(_run_block(blocks[-1], tokens, 1)[:, 0])
+    return normed
+
+
+def _run_block(block: Any, tokens: torch.Tensor, rows: int) -> torch.Tensor:
+    """
+    Run a block for the first rows of its input.
+
+    :param block: a timm ``Block`` without layer scale and query norm.
+    :param tokens: (B, T, W), the block's input.
+    :returns: the first ``rows`` tokens (B, rows, W) after the block.
+    """
+    qkv = block.attn.qkv(block.norm1(tokens))
+    mixed = torch.from_numpy(attend(qkv.numpy(), rows))
+    out: torch.Tensor = tokens[:, :rows] + block.attn.proj(mixed)
+    out += block.mlp(block.norm2(out))
+    return out
 
 
 @cache

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,9 +12,6 @@ from timm.models.vision_transformer import Block
 from torch import nn
 
 LAYER_NORM_EPS = 1e-6
-
-Attend = Callable[[torch.Tensor, int], torch.Tensor]
-"""From queries, keys and values (B, T, 3 W) to the first rows' mixed values (B, rows, W)."""
 
 
 def make_blocks(depth: int, *, width: int, heads: int) -> nn.ModuleList:
@@ -51,17 +47,3 @@ def read_out(
     mixed = (weights @ value).transpose(1, 2).reshape(batch, class_tokens, heads * head_width)
     out = tokens[:, :class_tokens] + block.ls1(attention.proj(attention.norm(mixed)))
     return out + block.ls2(block.mlp(block.norm2(out))), weights
-
-
-def run_block(block: Any, tokens: torch.Tensor, rows: int, attend: Attend) -> torch.Tensor:
-    """
-    Run a block with another way to attend, for inference.
-
-    :param block: a timm ``Block`` without layer scale and query norm.
-    :param tokens: (B, T, W), the block's input.
-    :returns: the first ``rows`` tokens (B, rows, W) after the block.
-    """
-    mixed = attend(block.attn.qkv(block.norm1(tokens)), rows)
-    out: torch.Tensor = tokens[:, :rows] + block.attn.proj(mixed)
-    out += block.mlp(block.norm2(out))
-    return out

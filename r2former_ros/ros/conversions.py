@@ -15,7 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose as PoseMessage
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from geometry_msgs.msg import (
+    PoseStamped,
+    PoseWithCovarianceStamped,
+    Transform,
+    TransformStamped,
+    Vector3,
+)
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
@@ -184,6 +190,18 @@ def path_message(poses: Sequence[StampedPose], stamp_ns: int, frame_id: str) -> 
         PoseStamped(header=header_from(one.stamp_ns, frame_id), pose=pose_from(one.map_T_camera))
         for one in poses
     ])
+
+
+def transform_message(
+    pose: Pose, stamp_ns: int, frame_id: str, child_frame_id: str
+) -> TransformStamped:
+    """Return ``frame_T_child`` as a transform, as TF takes it."""
+    message = pose_from(pose)
+    position = message.position
+    return TransformStamped(
+        header=header_from(stamp_ns, frame_id), child_frame_id=child_frame_id,
+        transform=Transform(translation=Vector3(x=position.x, y=position.y, z=position.z),
+                            rotation=message.orientation))
 
 
 def _cloud(points: np.ndarray, header: Header) -> PointCloud2:

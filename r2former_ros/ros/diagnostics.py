@@ -4,14 +4,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
+from typing import TYPE_CHECKING
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.timer import Timer
 
 from ..newest import Counters
+from ..recognizer import Recognizer
 from ..records import Recognition, State
+from .conversions import header_from
+from .inputs import STEADY
+from .interface import DIAGNOSTICS
+
+if TYPE_CHECKING:
+    from .localizer import Localizer
 
 WINDOW = 100
 """Number of last images over which rates and latencies are taken."""
@@ -57,6 +67,64 @@ class Statistics:
     def silence_s(self, now_s: float) -> float:
         """Return the time since the last image, or since the start."""
         return now_s - (self.last_image_s or self.started_s)
+
+
+class Diagnostics:
+    """Publish how an active node fares."""
+
+    def __init__(self, node: Localizer) -> None:
+        self._node = node
+        self._timer: Timer | None = None
+        # Not a lifecycle publisher: it is silent by having no timer.
+        self._publisher = node.create_publisher(
+            DIAGNOSTICS.message, DIAGNOSTICS.name, DIAGNOSTICS.qos)
+
+    def start(self, period_s: float) -> None:
+        """Publish from now on."""
+        self._timer = self._node.create_timer(period_s, self._publish, clock=STEADY)
+
+    def stop(self) -> None:
+        """Publish no more."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+
+    def _publish(self) -> None:
+        node = self._node
+        if node.worker is None or node.recognizer is None:
+            return
+        status = status_of(
+            node.get_fully_qualified_name(),
+            node.statistics,
+            node.worker.counters,
+            silent_topic=self._silent_topic(),
+            queue_age_s=node.worker.queue_age_s,
+            constants=self._constants(node.recognizer),
+        )
+        now_ns = node.get_clock().now().nanoseconds
+        self._publisher.publish(DiagnosticArray(header=header_from(now_ns, ''), status=[status]))
+
+    def _silent_topic(self) -> str:
+        """Return the image topic, and warn of it, if nothing comes on it; else nothing."""
+        node = self._node
+        silence_s = node.statistics.silence_s(time.monotonic())
+        if node.images is None or silence_s <= node.config.node.no_image_warning_s:
+            return ''
+        node.get_logger().warning(
+            f'no image arrives on {node.images.topic_name}; is the topic name right?',
+            throttle_duration_sec=30.0,
+        )
+        return node.images.topic_name
+
+    def _constants(self, recognizer: Recognizer) -> dict[str, str]:
+        node, model = self._node, recognizer.model
+        return {
+            'map': node.config.map.path,
+            'places': str(len(recognizer.index)),
+            **(node.loops.facts() if node.loops else {}),
+            'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
+            'device': str(model.device),
+        }
 
 
 def status_of(

@@ -17,12 +17,10 @@ import traceback
 from collections.abc import Callable
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.timer import Timer
 
 from ..calibration import calibration_for
 from ..config import Config, options, with_values
@@ -30,10 +28,9 @@ from ..errors import ConfigError, ImageError, R2FormerError
 from ..newest import NewestWorker
 from ..recognizer import Recognizer, load_configured
 from ..records import State
-from .conversions import frame_from, header_from, stamp_ns_from
-from .diagnostics import Statistics, status_of
-from .inputs import STEADY, ImageInput, ImageLike, OdometryInput
-from .interface import DIAGNOSTICS
+from .conversions import frame_from, stamp_ns_from
+from .diagnostics import Diagnostics, Statistics
+from .inputs import ImageInput, ImageLike, OdometryInput
 from .loop_reporter import LoopReporter
 from .outputs import Consumer, Outputs, Seen
 from .parameters import declare_parameters, read_config, refuse_changes
@@ -84,10 +81,7 @@ class Localizer(LifecycleNode):
         self.services_offered = Services(self)
         # Held while the worker deals with an image, and by who changes what it uses.
         self._at_work = threading.RLock()
-        self._timers: list[Timer] = []
-        # Not a lifecycle publisher: it is silent by having no timer.
-        self._diagnostics = self.create_publisher(
-            DIAGNOSTICS.message, DIAGNOSTICS.name, DIAGNOSTICS.qos)
+        self.diagnostics = Diagnostics(self)
 
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -116,8 +110,7 @@ class Localizer(LifecycleNode):
         self.odometry = OdometryInput(self)
         self.worker = NewestWorker(self._work)
         self.images = ImageInput(self, self.config.node, self._on_image)
-        period_s = self.config.node.diagnostics_period_s
-        self._timers = [self.create_timer(period_s, self._publish_diagnostics, clock=STEADY)]
+        self.diagnostics.start(self.config.node.diagnostics_period_s)
         self.outputs.say_state(State.LOST, again=True)
         return TransitionCallbackReturn.SUCCESS
 
@@ -229,44 +222,12 @@ class Localizer(LifecycleNode):
         model = recognizer.model
         self.get_logger().info(
             f'map {self.config.map.path or "none"} with {len(recognizer.index)} places; '
-            f'{model.origin.text}, {model.spec.preset}, on {model.device}'
+            f'{model.origin.text}, {model.spec.preset}, on {model.device} ({model.backend})'
         )
         if not model.origin.trained:
             self.get_logger().warning('untrained weights: results mean nothing')
         elif not recognizer.reranks:
             self.get_logger().warning('untrained reranker: hypotheses are ranked by similarity')
-
-    def _publish_diagnostics(self) -> None:
-        if self.worker is None or self.recognizer is None:
-            return
-        now_s = time.monotonic()
-        silent = self.statistics.silence_s(now_s) > self.config.node.no_image_warning_s
-        topic = self.images.topic_name if self.images and silent else ''
-        if topic:
-            self.get_logger().warning(
-                f'no image arrives on {topic}; is the topic name right?',
-                throttle_duration_sec=30.0,
-            )
-        status = status_of(
-            self.get_fully_qualified_name(),
-            self.statistics,
-            self.worker.counters,
-            silent_topic=topic,
-            queue_age_s=self.worker.queue_age_s,
-            constants=self._constants(self.recognizer),
-        )
-        now_ns = self.get_clock().now().nanoseconds
-        self._diagnostics.publish(DiagnosticArray(header=header_from(now_ns, ''), status=[status]))
-
-    def _constants(self, recognizer: Recognizer) -> dict[str, str]:
-        model = recognizer.model
-        return {
-            'map': self.config.map.path,
-            'places': str(len(recognizer.index)),
-            **(self.loops.facts() if self.loops else {}),
-            'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
-            'device': str(model.device),
-        }
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         result = refuse_changes(parameters, configured=self.recognizer is not None)
@@ -293,9 +254,7 @@ class Localizer(LifecycleNode):
                 self.loops.use(config)
 
     def _stop(self) -> None:
-        for timer in self._timers:
-            self.destroy_timer(timer)
-        self._timers = []
+        self.diagnostics.stop()
         if self.images is not None:
             self.images.close()
             self.images = None

@@ -43,7 +43,12 @@ class LoopReporter:
         """
         self.config = config
         self.place_map = begin_map(model, config)
-        self.closer = LoopCloser(Recognizer(model, self.place_map, of_drive(config)), config)
+        try:
+            past = Recognizer(model, self.place_map, of_drive(config))
+        except BaseException:
+            end_map(self.place_map)
+            raise
+        self.closer = LoopCloser(past, config)
         self._node = node
         self._waiting: deque[Seen] = deque(maxlen=MOST_WAITING)
         self._reported = 0
@@ -104,14 +109,11 @@ class LoopReporter:
         }
 
     def close(self) -> None:
-        """Close the map; one without a place is removed."""
+        """Stop reporting, and close the map."""
         self._node.destroy_subscription(self._subscription)
         self._node.destroy_service(self._service)
         self._node.destroy_lifecycle_publisher(self._publisher)
-        empty = len(self.place_map) == 0
-        self.place_map.close()
-        if empty:
-            Path(self.place_map.location).unlink(missing_ok=True)
+        end_map(self.place_map)
 
     def _on_camera(self, message: CameraInfo) -> None:
         camera = camera_from(message)
@@ -155,3 +157,11 @@ def begin_map(model: R2Former, config: Config) -> PlaceMap:
                        'set loop_closure.folder') from error
     name = datetime.now().strftime('drive_%Y%m%d_%H%M%S_%f')
     return create_map(model, folder / f'{name}.r2map', config)
+
+
+def end_map(place_map: PlaceMap) -> None:
+    """Close the map of a drive; one without a place is removed."""
+    empty = len(place_map) == 0
+    place_map.close()
+    if empty:
+        Path(place_map.location).unlink(missing_ok=True)

@@ -10,19 +10,22 @@ import sys
 from collections import deque
 from pathlib import Path
 
+import numpy as np
 import rclpy
+from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
+from numpy.typing import NDArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from ..config import Config, options, with_values
 from ..errors import R2FormerError
-from ..pose_graph import LoopMeasurement, PoseGraph
+from ..pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
 from ..records import LoopClosure, StampedPose
 from ..trajectories import write_tum
-from .conversions import loops_from, path_message, stamped_pose_from
+from .conversions import loops_from, path_message, stamped_pose_from, transform_message
 from .inputs import STEADY
 from .interface import LATCHED
 
@@ -32,7 +35,7 @@ MOST_WAITING = 1000
 
 
 class PoseGraphNode(Node):
-    """Correct odometry by the loop closures of a drive."""
+    """Correct odometry by the loop closures of a drive, on itself and on a saved map."""
 
     def __init__(self) -> None:
         """
@@ -47,11 +50,12 @@ class PoseGraphNode(Node):
         self.config = with_values(Config(), {
             one.name: self.get_parameter(one.name).value for one in settings}).pose_graph
         self.graph = PoseGraph(self.config)
-        self.waiting: deque[LoopClosure] = deque(maxlen=MOST_WAITING)
+        self.waiting: deque[tuple[LoopClosure, str]] = deque(maxlen=MOST_WAITING)
         self._odometry_frame = ''
         self._published = (0, 0)
         self._loops = 0
         self._path = self.create_publisher(PathMessage, '~/path', LATCHED)
+        self._correction = self.create_publisher(TransformStamped, '~/correction', LATCHED)
         self.create_subscription(Odometry, 'odom', self._on_odometry, 100)
         self.create_subscription(PointCloud2, 'loop_closures', self._on_loops, 100)
         self.create_timer(self.config.publish_period_s, self.publish, clock=STEADY)
@@ -61,20 +65,23 @@ class PoseGraphNode(Node):
         now = (len(self.graph), self._loops)
         if now == self._published:
             return
-        poses = self.graph.trajectory()
-        stamp_ns = poses[-1].stamp_ns
+        poses, correction = self.graph.trajectory(), self.graph.correction()
+        stamp_ns, frame_id = poses[-1].stamp_ns, self.config.frame_id
         if self._loops != self._published[1]:
             self.get_logger().info(self.describe())
         self._published = now
-        self._path.publish(path_message(poses, stamp_ns, self.config.frame_id))
+        self._path.publish(path_message(poses, stamp_ns, frame_id))
+        self._correction.publish(
+            transform_message(correction, stamp_ns, frame_id, self._odometry_frame))
         if self.config.tum_path:
             write_whole(Path(self.config.tum_path).expanduser(), poses)
 
     def describe(self) -> str:
         """Say in one line what became of the loop closures."""
-        kept = len(self.graph.kept_loops())
-        return (f'{len(self.graph)} poses, {self._loops} loop closures, {kept} of them hold; '
-                f'{len(self.waiting)} wait for odometry')
+        kept, on_map = len(self.graph.kept_loops()), len(self.graph.kept_map_loops())
+        saved = f', {on_map} of these on the saved map' if on_map else ''
+        return (f'{len(self.graph)} poses, {self._loops} loop closures, {kept + on_map} of them '
+                f'hold{saved}; {len(self.waiting)} wait for odometry')
 
     def _on_odometry(self, message: Odometry) -> None:
         self._odometry_frame = message.header.frame_id
@@ -85,28 +92,42 @@ class PoseGraphNode(Node):
         self._add_waiting()
 
     def _on_loops(self, message: PointCloud2) -> None:
-        if self._odometry_frame and message.header.frame_id != self._odometry_frame:
-            self.get_logger().info(
-                f'loop closures in frame {message.header.frame_id}, not {self._odometry_frame}: '
-                'those of a saved map are not used', once=True)
-            return
-        self.waiting.extend(loops_from(message))
+        self.waiting.extend((loop, message.header.frame_id) for loop in loops_from(message))
         self._add_waiting()
 
     def _add_waiting(self) -> None:
         """Add the loop closures that odometry has caught up with."""
-        while self.waiting and self.waiting[0].stamp_ns <= self.graph.newest_ns:
-            self._add(self.waiting.popleft())
+        while self.waiting and self.waiting[0][0].stamp_ns <= self.graph.newest_ns:
+            loop, frame_id = self.waiting.popleft()
+            # A place of this drive is in the odometry's frame, one of a saved map in the map's.
+            added = self._add_own(loop) if frame_id == self._odometry_frame \
+                else self._add_on_map(loop)
+            if not added:
+                self.get_logger().warning(
+                    f'loop closure of {loop.stamp_ns} to {loop.hypothesis.place.stamp_ns} '
+                    'skipped: no odometry of then, or no pose of the place')
+            self._loops += added
 
-    def _add(self, loop: LoopClosure) -> None:
+    def _add_own(self, loop: LoopClosure) -> bool:
         place_ns = loop.hypothesis.place.stamp_ns
         if not (self.graph.covers(place_ns) and self.graph.covers(loop.stamp_ns)):
-            self.get_logger().warning(
-                f'loop closure of {loop.stamp_ns} to {place_ns} skipped: no odometry of then')
-            return
-        rotation = loop.view.rotation if loop.view else None
-        self.graph.add_loop(LoopMeasurement(place_ns, loop.stamp_ns, rotation))
-        self._loops += 1
+            return False
+        self.graph.add_loop(LoopMeasurement(place_ns, loop.stamp_ns, _rotation(loop)))
+        return True
+
+    def _add_on_map(self, loop: LoopClosure) -> bool:
+        map_T_place = loop.hypothesis.place.map_T_camera
+        if map_T_place is None or not self.graph.covers(loop.stamp_ns):
+            return False
+        before = self.graph.on_map
+        self.graph.add_map_loop(MapMeasurement(map_T_place, loop.stamp_ns, _rotation(loop)))
+        if self.graph.on_map and not before:
+            self.get_logger().info('found on the saved map: the path is in its frame from now on')
+        return True
+
+
+def _rotation(loop: LoopClosure) -> NDArray[np.float64] | None:
+    return loop.view.rotation if loop.view else None
 
 
 def write_whole(path: Path, poses: list[StampedPose]) -> None:

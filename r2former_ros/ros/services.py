@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -52,6 +53,13 @@ class Services:
             if not future.done():
                 future.set_result(text)
 
+    def _expire(self, future: Future) -> None:
+        """Answer that no image came in time."""
+        with suppress(ValueError):  # the worker took it out a moment ago
+            self._asked.remove(future)
+        if not future.done():
+            future.set_result('')
+
     def _on_reload_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             count = self._node.reload_map()
@@ -78,7 +86,7 @@ class Services:
             return response
         topic, timeout_s = node.images.topic_name, node.config.node.no_image_warning_s
         future = Future(executor=node.executor)
-        timer = node.create_timer(timeout_s, lambda: _expire(future), clock=STEADY)
+        timer = node.create_timer(timeout_s, lambda: self._expire(future), clock=STEADY)
         self._asked.append(future)
         answer = await future
         node.destroy_timer(timer)
@@ -103,8 +111,3 @@ def answer_of(recognition: Recognition) -> str:
     if belief is not None:
         answer['probability'] = round(belief.probability, 4)
     return json.dumps(answer)
-
-
-def _expire(future: Future) -> None:
-    if not future.done():
-        future.set_result('')

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Carry a robot from one part of the map to another, many times, and count how long it stays lost.
+
+    python benchmarks/kidnap.py --data DATA --out OUT [--laps 0 1] [--jumps 40]
+
+The map is one lap of DATA/sequences/gardens_point_3laps.csv; the images of another lap are
+recognised once, and the filter alone sees them again for each jump: 30 images from one part of the
+lap, then 60 from another, at least 50 m away, with simulated odometry that knows nothing of the
+jump, and without. Images of other places (--foreign, folders) must never be localized.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from loop_closure import Drive, drifting, gardens_point
+from tqdm import tqdm
+
+from r2former_ros.config import Config, DecisionConfig, with_values
+from r2former_ros.datasets import pictures_in
+from r2former_ros.decision import PlaceFilter
+from r2former_ros.geometry import distance_m, inverse
+from r2former_ros.images import read_image
+from r2former_ros.mapping import PosedFrame, build_map
+from r2former_ros.recognizer import Recognizer, load_configured
+from r2former_ros.records import Frame, Hypothesis, Pose, StampedPose, State
+
+BEFORE, AFTER = 30, 60
+FAR_M = 50.0
+"""A jump leads at least so far."""
+RIGHT_M = 10.0
+"""A localization is right within this distance, and wrong beyond twice that."""
+PER_LAP = 200
+SEED = 1
+Seen = Sequence[Hypothesis]
+
+
+def lap_of(drive: Drive, lap: int) -> Drive:
+    """Return the pictures and poses of one lap."""
+    part = slice(lap * PER_LAP, (lap + 1) * PER_LAP)
+    return replace(drive, files=drive.files[part], truth=drive.truth[part])
+
+
+def opened(lap: Drive, path: Path, config: Config) -> Recognizer:
+    """Build the map of a lap, if that was not done yet, and open it."""
+    model = load_configured(config)
+    if not path.exists():
+        frames = (PosedFrame(Frame(pose.stamp_ns, read_image(file)), pose.map_T_camera, file.name)
+                  for file, pose in zip(lap.files, lap.truth, strict=True))
+        build_map(model, path, tqdm(frames, desc='map', total=len(lap.files)), config)
+    return Recognizer.open(path, config, model)
+
+
+def seen_in(recognizer: Recognizer, files: Sequence[Path], title: str) -> list[Seen]:
+    """Recognise pictures, each by itself."""
+    return [recognizer.recognize(Frame(number, read_image(file))).hypotheses
+            for number, file in enumerate(tqdm(files, desc=title))]
+
+
+def states_of(
+    recognizer: Recognizer, seen: Sequence[Seen], truth: Sequence[Pose | None],
+    odometry: Sequence[Pose | None],
+) -> list[tuple[State, float]]:
+    """Return what a new filter says of each image, and how far from the truth it is."""
+    config: DecisionConfig = recognizer.config.decision
+    decision, said = PlaceFilter(list(recognizer.places.values()), config), []
+    for hypotheses, pose, odom_T_camera in zip(seen, truth, odometry, strict=True):
+        state, belief = decision.decide(
+            hypotheses, min_score=config.min_score, odom_T_camera=odom_T_camera)
+        place = belief.place.map_T_camera if belief else None
+        known = place is not None and pose is not None
+        said.append((state, distance_m(place, pose) if known else np.inf))
+    return said
+
+
+def jumps(lap: Drive, count: int) -> list[list[int]]:
+    """Choose rows of a lap, a closed loop: before the jump, then after it."""
+    rng, size, chosen = np.random.default_rng(SEED), len(lap.files), []
+    while len(chosen) < count:
+        start, end = rng.integers(0, size, 2)
+        if distance_m(lap.truth[start].map_T_camera, lap.truth[end].map_T_camera) >= FAR_M:
+            rows = [*range(start - BEFORE, start), *range(end, end + AFTER)]
+            chosen.append([int(row % size) for row in rows])
+    return chosen
+
+
+def odometry_of(truth: Sequence[StampedPose], seed: int) -> list[Pose]:
+    """Simulate odometry before and after a jump, which it does not notice."""
+    one, two = (drifting(part, seed) for part in (truth[:BEFORE], truth[BEFORE:]))
+    carried = one[-1].map_T_camera @ inverse(two[0].map_T_camera)
+    return [*(pose.map_T_camera for pose in one), *(carried @ pose.map_T_camera for pose in two)]
+
+
+def report(recognizer: Recognizer, lap: Drive, seen: Sequence[Seen], count: int) -> None:
+    """Print how soon a jump is noticed, and how soon the robot is localized rightly again."""
+    for with_odometry in (False, True):
+        noticed, found, wrong = [], [], 0
+        for seed, rows in enumerate(jumps(lap, count)):
+            truth = [lap.truth[row] for row in rows]
+            odometry = odometry_of(truth, seed) if with_odometry else [None] * len(rows)
+            after = states_of(recognizer, [seen[row] for row in rows],
+                              [pose.map_T_camera for pose in truth], odometry)[BEFORE:]
+            localized = [state is State.LOCALIZED for state, _ in after]
+            right = [one and error <= RIGHT_M
+                     for one, (_, error) in zip(localized, after, strict=True)]
+            noticed.append(localized.index(False) + 1 if False in localized else AFTER + 1)
+            found.append(right.index(True) + 1 if True in right else AFTER + 1)
+            left = noticed[-1] - 1
+            wrong += sum(one and error > 2 * RIGHT_M for one, (_, error) in zip(
+                localized[left:], after[left:], strict=True))
+        shares = '  '.join(f'{limit}: {np.mean(np.array(found) <= limit):.2f}'
+                           for limit in (10, 20, 30, 40, AFTER))
+        print(f'{"with" if with_odometry else "without"} odometry: {count} jumps; not localized '
+              f'after {np.median(noticed):g} images (most {max(noticed)}); found after '
+              f'{np.median(found):g} (median), by image {shares}; wrong images {wrong}')
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--data', type=Path, required=True)
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--laps', type=int, nargs=2, default=(0, 1), help='of the map, driven')
+    parser.add_argument('--jumps', type=int, default=40)
+    parser.add_argument('--foreign', type=Path, nargs='*', default=[], metavar='DIR')
+    parser.add_argument('--weights', default=Config().model.weights)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    config = with_values(Config(), {'model.weights': arguments.weights})
+    drive = gardens_point(arguments.data)
+    mapped, driven = (lap_of(drive, lap) for lap in arguments.laps)
+    recognizer = opened(mapped, arguments.out / f'lap_{arguments.laps[0]}.r2map', config)
+    report(recognizer, driven, seen_in(recognizer, driven.files, 'lap'), arguments.jumps)
+    for folder in arguments.foreign:
+        files = pictures_in(folder)
+        seen = seen_in(recognizer, files, folder.name)
+        track = [pose.map_T_camera for pose in drifting(driven.truth, SEED)]
+        moving = [track[row % len(track)] for row in range(len(files))]
+        counts = [sum(state is State.LOCALIZED for state, _ in states_of(
+            recognizer, seen, [None] * len(files), odometry))
+            for odometry in ([None] * len(files), moving)]
+        print(f'{folder.name}: of {len(files)} images {counts[0]} localized, with the odometry of '
+              f'a lap {counts[1]}')
+
+
+if __name__ == '__main__':
+    main()
