@@ -104,14 +104,15 @@ def test_the_reranker_starts_as_the_mean_best_correlation(features):
     assert torch.corrcoef(torch.stack([scores, best]))[0, 1] > 0.97
 
 
-def test_calibration_makes_probabilities_fit():
+@pytest.mark.parametrize('offset', [0.0, 50.0])
+def test_calibration_makes_probabilities_fit(offset):
     reranker = Reranker()
     with torch.no_grad():
         reranker.head.weight.copy_(torch.tensor([[-0.5], [0.5]]).expand(2, 32))
-        reranker.head.bias.zero_()
+        reranker.head.bias.copy_(torch.tensor([-0.5, 0.5]) * offset)
     inputs = torch.randn(4000, 32, generator=torch.Generator().manual_seed(0))
     logits = reranker.head(inputs).detach()
-    wanted = ((logits[:, 1] - logits[:, 0]) * 0.3 + 1.0).sigmoid()
+    wanted = ((logits[:, 1] - logits[:, 0] - offset) * 0.3 + 1.0).sigmoid()
     labels = (torch.rand(4000, generator=torch.Generator().manual_seed(1)) < wanted).long()
     calibrate_head(reranker, logits, labels)
     fitted = reranker.head(inputs).detach().softmax(dim=1)[:, 1]

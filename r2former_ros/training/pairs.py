@@ -158,15 +158,19 @@ def _read_difference(attention: Any, sharpness: float) -> None:
 def calibrate_head(reranker: Reranker, logits: torch.Tensor, labels: torch.Tensor) -> None:
     """Scale and shift the head so that its probability fits labelled logits (N, 2)."""
     value = (logits[:, 1] - logits[:, 0]).double()
-    scale_shift = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    inputs = torch.stack([value / value.std(), torch.ones_like(value)], dim=1)
+    mean, spread = value.mean(), value.std()
+    inputs = torch.stack([(value - mean) / spread, torch.ones_like(value)], dim=1)
+    scale_shift = torch.zeros(2, dtype=torch.float64)
     for _ in range(20):  # Newton's method
         guess = (inputs @ scale_shift).sigmoid()
         hessian = (inputs * (guess * (1 - guess))[:, None]).T @ inputs
         hessian += 1e-6 * torch.eye(2)
         scale_shift += torch.linalg.solve(hessian, inputs.T @ (labels - guess))
-    reranker.head.weight *= float(scale_shift[0] / value.std())
-    reranker.head.bias.copy_(torch.tensor([-0.5, 0.5]) * float(scale_shift[1]))
+    scale = float(scale_shift[0] / spread)
+    reranker.head.weight *= scale
+    reranker.head.bias *= scale
+    shift = float(scale_shift[1] - mean * scale)
+    reranker.head.bias += torch.tensor([-0.5, 0.5]) * shift
 
 
 class PairTrainer:
