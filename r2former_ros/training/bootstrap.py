@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ SAVE_EVERY_STEPS = 200
 PAIRS_AT_ONCE = 32
 LEAST_START_IMAGES = 257
 """One more than a descriptor has values: they are fitted as principal components of images."""
+CALIBRATION = PairRecipe(hardest=100, patches=192)
+"""All patches; of the ten most similar images of a pool too many show the same place unmarked."""
 CALIBRATION_BATCHES = 25
 MILD = AugmentConfig(
     zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
@@ -179,7 +181,8 @@ def _train_reranker(
         first = saved['step']
     else:
         start_reranker(reranker)
-        calibrate_head(reranker, *trainer.labelled_logits(CALIBRATION_BATCHES))
+        pairs = PairTrainer(reranker, features, replace(CALIBRATION, seed=config.seed))
+        calibrate_head(reranker, *pairs.labelled_logits(CALIBRATION_BATCHES))
     for step in range(first, recipe.steps):
         trainer.step(step)
         report('train reranker', step + 1, recipe.steps)

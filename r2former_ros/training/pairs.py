@@ -156,7 +156,11 @@ def _read_difference(attention: Any, sharpness: float) -> None:
 
 @torch.no_grad()
 def calibrate_head(reranker: Reranker, logits: torch.Tensor, labels: torch.Tensor) -> None:
-    """Scale and shift the head so that its probability fits labelled logits (N, 2)."""
+    """
+    Scale and shift the head so that its probability fits labelled logits (N, 2).
+
+    As if as many of the pairs were matches as not.
+    """
     value = (logits[:, 1] - logits[:, 0]).double()
     mean, spread = value.mean(), value.std()
     inputs = torch.stack([(value - mean) / spread, torch.ones_like(value)], dim=1)
@@ -169,7 +173,9 @@ def calibrate_head(reranker: Reranker, logits: torch.Tensor, labels: torch.Tenso
     scale = float(scale_shift[0] / spread)
     reranker.head.weight *= scale
     reranker.head.bias *= scale
-    shift = float(scale_shift[1] - mean * scale)
+    matches = int(labels.sum())
+    prior = math.log((len(labels) - matches) / matches)
+    shift = float(scale_shift[1] - mean * scale) + prior
     reranker.head.bias += torch.tensor([-0.5, 0.5]) * shift
 
 
