@@ -171,12 +171,12 @@ def calibrate_head(reranker: Reranker, logits: torch.Tensor, labels: torch.Tenso
         hessian += 1e-6 * torch.eye(2)
         scale_shift += torch.linalg.solve(hessian, inputs.T @ (labels - guess))
     scale = float(scale_shift[0] / spread)
-    reranker.head.weight *= scale
-    reranker.head.bias *= scale
+    reranker.head.weight.mul_(scale)
+    reranker.head.bias.mul_(scale)
     matches = int(labels.sum())
     prior = math.log((len(labels) - matches) / matches)
     shift = float(scale_shift[1] - mean * scale) + prior
-    reranker.head.bias += torch.tensor([-0.5, 0.5]) * shift
+    reranker.head.bias.add_(torch.tensor([-0.5, 0.5]) * shift)
 
 
 class PairTrainer:
