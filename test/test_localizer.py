@@ -225,22 +225,18 @@ def resident_mb():
 def test_topics_services_and_parameters_are_those_of_the_tables(make_node):
     node = make_node()
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
-    name, space = node.get_name(), node.get_namespace()
 
     def resolved(entries):
         return {node.resolve_topic_name(one.name) for one in entries}
 
-    def offered(found):
-        return {one for one, _ in found if not one.startswith(OF_RCLPY)
+    def offered(names):
+        return {one for one in names if not one.startswith(OF_RCLPY)
                 and one.rsplit('/', 1)[-1] not in OF_LIFECYCLE}
 
-    wait_for(lambda: offered(node.get_publisher_names_and_types_by_node(name, space)))
-    assert offered(node.get_publisher_names_and_types_by_node(name, space)) == \
-        resolved(interface.PUBLISHED)
-    assert offered(node.get_subscriber_names_and_types_by_node(name, space)) == \
+    assert offered(one.topic_name for one in node.publishers) == resolved(interface.PUBLISHED)
+    assert offered(one.topic_name for one in node.subscriptions) == \
         resolved(interface.SUBSCRIBED) - {'/image/compressed'}
-    assert offered(node.get_service_names_and_types_by_node(name, space)) == \
-        resolved(interface.SERVICES)
+    assert offered(one.service_name for one in node.services) == resolved(interface.SERVICES)
     declared = set(node.get_parameters_by_prefix(''))
     assert {one.name for one in options()} == \
         {one for one in declared if not one.startswith(('use_sim_time', 'start_type'))}
