@@ -6,14 +6,18 @@ import torch
 
 from r2former_ros.model import ImageFeatures
 from r2former_ros.model.reranker import Reranker, correlate
+from r2former_ros.model.scoring import score_in_threads
 from r2former_ros.model.stem import DIRECTIONS, GradientStem, derivatives_of_gaussian
-from r2former_ros.training.pairs import (
-    PairRecipe,
-    PairTrainer,
-    ViewFeatures,
-    calibrate_head,
+from r2former_ros.training.bootstrap import PATCH
+from r2former_ros.training.pair_start import (
+    CLEAR_CORRELATION,
+    CORRELATION_GAIN,
+    ENOUGH_NEIGHBOURS,
+    MOTION_PATCHES,
+    NEIGHBOUR_PATCHES,
     start_reranker,
 )
+from r2former_ros.training.pairs import PairRecipe, PairTrainer, ViewFeatures, calibrate_head
 from r2former_ros.training.start import discriminants
 from r2former_ros.training.views import ImagePool
 
@@ -74,34 +78,67 @@ def test_hard_pairs_never_show_the_same_place(features):
 
 
 def test_the_reranker_learns_pairs_and_repeats_itself(features):
-    recipe = PairRecipe(queries=4, negatives=2, hardest=3, patches=10, steps=30, warmup=5)
+    recipe = PairRecipe(queries=4, negatives=2, hardest=3, patches=10, steps=60, warmup=5)
     runs = []
     for _ in range(2):
         torch.manual_seed(0)
         reranker = Reranker()
-        start_reranker(reranker)
+        start_reranker(reranker, PATCH)
         trainer = PairTrainer(reranker, features, recipe)
-        runs.append([trainer.step(number) for number in range(30)])
+        runs.append([trainer.step(number) for number in range(60)])
     assert runs[0] == runs[1]
     assert sum(runs[0][-5:]) < 0.5 * sum(runs[0][:5])
 
 
-def test_the_reranker_starts_as_the_mean_best_correlation(features):
-    torch.manual_seed(0)
-    reranker = Reranker()
-    start_reranker(reranker)
-    view = features.views[0]
+def moved_patches(shifts):
+    """Make an image of 8 x 6 patches, and others in which whole rows of patches moved."""
     rng = torch.Generator().manual_seed(1)
-    noises = torch.linspace(0, 3, 8)
-    noisy = [view.descriptors[:1] + noise * torch.randn(1, 12, 16, generator=rng)
-             for noise in noises]
-    others = ImageFeatures(view.descriptor[:1].expand(8, -1), view.xy[:1].expand(8, -1, -1),
-                           view.attention[:1].expand(8, -1), torch.cat(noisy))
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(8.0), indexing='ij')
+    xy = (torch.stack([x, y], dim=-1).view(1, 48, 2) + 4) * PATCH
+    patches = torch.randn(1, 48, 16, generator=rng)
+    nothing, all_alike = torch.zeros(1, 8), torch.ones(1, 48)
+    query = ImageFeatures(nothing, xy, all_alike, patches)
+    noise = torch.randn(len(shifts), 48, 16, generator=rng) * 0.4
+    others = ImageFeatures(nothing.expand(len(shifts), -1),
+                           torch.cat([xy + shift * PATCH for shift in shifts]),
+                           all_alike.expand(len(shifts), -1), patches + noise)
+    return query, others
+
+
+def mean_support(query, others):
+    """Compute by definition what the start of the reranker is made to compute."""
+    best = correlate(query, others)[:, :, 0]
+    place = best[..., :2] / (NEIGHBOUR_PATCHES * PATCH)
+    motion = (best[..., 3:5] - best[..., :2]) / (MOTION_PATCHES * PATCH)
+    where = torch.cat([place, motion], dim=-1)
+    weights = (CORRELATION_GAIN * (best[..., None, :, 6] - CLEAR_CORRELATION)).exp()
+    agree = (weights * (-torch.cdist(where, where) ** 2 / 2).exp()).sum(dim=-1)
+    return (agree / (agree + ENOUGH_NEIGHBOURS)).mean(dim=1)
+
+
+def test_the_reranker_starts_as_the_mean_support_of_patches():
+    rng = torch.Generator().manual_seed(2)
+    whole = [torch.tensor([2.0, 1.0]).expand(1, 48, 2), torch.zeros(1, 48, 2)]
+    torn = [torch.randn(1, 48, 2, generator=rng) * spread for spread in (0.3, 0.6, 1.0, 2.0, 4.0)]
+    query, others = moved_patches([*whole, *torn])
+    reranker = Reranker()
+    start_reranker(reranker, PATCH)
     with torch.no_grad():
-        logits = reranker(view[0], others)
-        best = correlate(view[0], others)[:, :, 0, 6].mean(dim=1)
-    scores = logits[:, 1] - logits[:, 0]
-    assert torch.corrcoef(torch.stack([scores, best]))[0, 1] > 0.97
+        logits = reranker(query, others)
+    scores, support = logits[:, 1] - logits[:, 0], mean_support(query, others)
+    assert support[:2].min() > 2 * support[-1]  # moved as a whole, or every patch by itself
+    assert scores[:2].min() > scores[2:].max()
+    assert scores[2:].argsort().tolist() == support[2:].argsort().tolist()
+    assert torch.corrcoef(torch.stack([scores, support]))[0, 1] > 0.99
+
+
+def test_branches_that_add_nothing_are_left_out_of_the_kernels_without_a_trace():
+    query, others = moved_patches([torch.zeros(1, 48, 2), torch.ones(1, 48, 2)])
+    reranker = Reranker().eval()
+    start_reranker(reranker, PATCH)
+    with torch.inference_mode():
+        assert torch.allclose(score_in_threads(reranker, query, others),
+                              reranker(query, others), atol=1e-4)
 
 
 @pytest.mark.parametrize('offset', [0.0, 50.0])

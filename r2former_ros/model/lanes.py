@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from .kernels import HEAD, compiled, power_of_two
-from .transformer import LAYER_NORM_EPS
+from .transformer import LAYER_NORM_EPS, is_silent
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 LANES = 128
@@ -51,9 +51,15 @@ def summaries(
     """
     out = np.empty((tokens.shape[0], tokens.shape[2]), np.float32)
     start = class_token.detach().numpy().ravel()
-    _summarise(tokens.contiguous().numpy(), start, tuple(map(weights_of, blocks)),
+    *earlier, last = blocks
+    needed = [block for block in earlier if not _adds_nothing(block)] + [last]
+    _summarise(tokens.contiguous().numpy(), start, tuple(map(weights_of, needed)),
                arrays_of(norm), out)
     return torch.from_numpy(out)
+
+
+def _adds_nothing(block: Any) -> bool:
+    return is_silent(block.attn.proj) and is_silent(block.mlp.fc2)
 
 
 @compiled

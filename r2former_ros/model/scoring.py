@@ -22,6 +22,7 @@ from .features import ImageFeatures
 from .kernels import SHORT, attend
 from .lanes import summaries
 from .reranker import Reranker, with_class_token
+from .transformer import is_silent
 
 TOKENS_AT_A_TIME = 2000
 """Tokens of the pairs that a thread works on together: more would leave the second cache."""
@@ -65,16 +66,18 @@ def _go_through(
 
 def _run_block(block: Any, tokens: torch.Tensor, rows: int) -> torch.Tensor:
     """
-    Run a block for the first rows of its input.
+    Run a block for the first rows of its input, but for branches that add nothing.
 
     :param block: a timm ``Block`` without layer scale and query norm.
     :param tokens: (B, T, W), the block's input.
     :returns: the first ``rows`` tokens (B, rows, W) after the block.
     """
-    qkv = block.attn.qkv(block.norm1(tokens))
-    mixed = torch.from_numpy(attend(qkv.numpy(), rows))
-    out: torch.Tensor = tokens[:, :rows] + block.attn.proj(mixed)
-    out += block.mlp(block.norm2(out))
+    out = tokens[:, :rows]
+    if not is_silent(block.attn.proj):
+        qkv = block.attn.qkv(block.norm1(tokens))
+        out = out + block.attn.proj(torch.from_numpy(attend(qkv.numpy(), rows)))
+    if not is_silent(block.mlp.fc2):
+        out = out + block.mlp(block.norm2(out))
     return out
 
 

@@ -32,6 +32,7 @@ from .augment import AugmentConfig
 from .engine import FINAL, Trainer
 from .image_store import digest_of
 from .learner import normalised
+from .pair_start import start_reranker
 from .pairs import (
     STRONG,
     PairRecipe,
@@ -39,7 +40,6 @@ from .pairs import (
     ViewFeatures,
     calibrate_head,
     encode_views,
-    start_reranker,
 )
 from .recipe import Recipe, load_recipe
 from .sources import Source, clip_places
@@ -58,6 +58,8 @@ MILD = AugmentConfig(
     zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
     coarse=0.15, occlusion=0.1, noise=0.1,
 )
+PATCH = 16 / 256
+"""Distance of neighbouring patches of ``tiny``; the longer side of the image is one."""
 WEIGHTS = 'r2former-tiny.safetensors'
 PARTS = 5
 
@@ -180,7 +182,7 @@ def _train_reranker(
         trainer.optimizer.load_state_dict(saved['optimizer'])
         first = saved['step']
     else:
-        start_reranker(reranker)
+        start_reranker(reranker, PATCH)
         pairs = PairTrainer(reranker, features, replace(CALIBRATION, seed=config.seed))
         calibrate_head(reranker, *pairs.labelled_logits(CALIBRATION_BATCHES))
     for step in range(first, recipe.steps):

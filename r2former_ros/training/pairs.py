@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ import torch.nn.functional as F
 
 from ..model import ImageFeatures
 from ..model.encoder import VitEncoder
-from ..model.reranker import HEADS, WIDTH, Reranker
+from ..model.reranker import Reranker
 from .augment import AugmentConfig, make_view
 from .views import SAME_PLACE_FRAMES, ImagePool
 
@@ -29,16 +28,6 @@ MILD = AugmentConfig(
     coarse=0.15, occlusion=0.1, noise=0.1,
 )
 STRONG = AugmentConfig(zoom=0.25, shift=0.08, tilt=0.06, night=0.35)
-CORRELATION = 6
-UP, DOWN = 6, 7
-"""Sines of the lowest frequencies of x: almost zero."""
-ONE, MINUS_ONE = 15, 14
-"""Cosines of the lowest frequencies of x: almost one."""
-QUIET = 0.1
-SHARPNESS = 20.0
-HEAD_GAIN = 1.0
-CLEAR_CORRELATION = 0.4
-"""About where the best correlation of a patch turns from chance into a match."""
 
 
 @dataclass(frozen=True)
@@ -100,58 +89,6 @@ def encode_views(
     mild, strong = (joined(part) for part in parts)
     clip, frame = (torch.from_numpy(numbers[rows]) for numbers in (pool.clip, pool.frame))
     return ViewFeatures((mild, strong), clip, frame)
-
-
-@torch.no_grad()
-def start_reranker(reranker: Reranker) -> None:
-    """
-    Let the reranker begin as the mean best correlation of all patches of both images.
-
-    The value travels as the difference of two values of the token that the encoding of
-    coordinates leaves almost at zero; all other residual branches begin silent.
-    """
-    for block in [*reranker.block_1, *reranker.block_2]:
-        for layer in (block.attn.proj, block.mlp.fc2):
-            layer.weight.zero_()
-            layer.bias.zero_()
-    embedding = reranker.pair_embedding
-    embedding.weight *= QUIET
-    _set_pair(embedding.weight[:, CORRELATION], 1.0)
-    _set_pair(embedding.bias, -CLEAR_CORRELATION)
-    for token in (reranker.class_token_1, reranker.class_token_2):
-        token.copy_(torch.ones(WIDTH).index_fill(0, torch.arange(0, WIDTH, 2), -1.0))
-        token[..., [UP, DOWN]] = 0.0
-        token[..., [ONE, MINUS_ONE]] = torch.tensor([-1.0, 1.0])
-    _read_difference(reranker.block_1[-1].attn, sharpness=SHARPNESS)
-    _read_difference(reranker.block_2[-1].attn, sharpness=0.0)
-    reranker.pair_projection.weight *= QUIET
-    reranker.pair_projection.weight[[UP, DOWN]] = 0.0
-    reranker.pair_projection.weight[UP, UP] = reranker.pair_projection.weight[DOWN, DOWN] = 1.0
-    reranker.head.weight.zero_()
-    for row, sign in enumerate((-1.0, 1.0)):
-        _set_pair(reranker.head.weight[row], sign * HEAD_GAIN)
-
-
-def _set_pair(values: torch.Tensor, value: float) -> None:
-    values[UP], values[DOWN] = value, -value
-
-
-def _read_difference(attention: Any, sharpness: float) -> None:
-    """
-    Let head 0 read the travelling value, from the tokens where it is large if sharp.
-
-    The class token itself is left out: it has the opposite sign where others have a cosine of
-    almost one.
-    """
-    query, key, value = attention.qkv.weight.view(3, HEADS, WIDTH // HEADS, WIDTH)[:, 0]
-    query_bias = attention.qkv.bias.view(3, HEADS, WIDTH // HEADS)[0, 0]
-    for part in (query, key, value):
-        part.zero_()
-    query_bias[:2] = torch.tensor([sharpness, 10.0])
-    _set_pair(key[0], 1.0)
-    key[1, ONE] = 1.0
-    _set_pair(value[0], 0.5)
-    _set_pair(attention.proj.weight[:, 0], 1.0)
 
 
 @torch.no_grad()
