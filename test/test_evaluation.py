@@ -16,11 +16,11 @@ from r2former_ros.cli import main
 from r2former_ros.config import Config
 from r2former_ros.evaluation.demo_report import demo_report
 from r2former_ros.evaluation.measures import (
+    Curve,
     Protocol,
     average_precision,
     judge,
     recall_at,
-    recall_at_precision,
     recalls,
 )
 from r2former_ros.evaluation.summary import summary_rows
@@ -94,10 +94,14 @@ def test_average_precision_by_hand():
     assert math.isnan(average_precision([False], [0.1]))
 
 
+def gain_at_precision(right, scores, precision):
+    return Curve.of(right, scores).operating_point(precision)[1]
+
+
 def test_recall_at_precision_by_hand():
-    assert recall_at_precision([True, True, False, True], [0.9, 0.8, 0.7, 0.6], 1.0) == 0.5
-    assert recall_at_precision([True, False], [0.7, 0.7], 1.0) == 0.0
-    assert recall_at_precision([True, True], [0.1, 0.2], 1.0) == 1.0
+    assert gain_at_precision([True, True, False, True], [0.9, 0.8, 0.7, 0.6], 1.0) == 0.5
+    assert gain_at_precision([True, False], [0.7, 0.7], 1.0) == 0.0
+    assert gain_at_precision([True, True], [0.1, 0.2], 1.0) == 1.0
 
 
 def test_evaluate_prints_and_writes_the_figures_of_a_dataset(tmp_path, capsys):

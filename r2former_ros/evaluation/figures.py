@@ -134,7 +134,7 @@ def finite(tree: Any) -> Any:
 def table_rows(result: Mapping[str, Any]) -> list[list[str]]:
     """Return the table of a result: a row a measure, a column a method; the first is the head."""
     methods = result['methods']
-    rows = [['measure', *(_TITLES.get(name, name) for name in methods)]]
+    rows = [['measure', *(title_of(name) for name in methods)]]
     for measure in methods[RETRIEVAL]:
         values = [figures[measure] for figures in methods.values()]
         if any(value is not None for value in values):
@@ -142,12 +142,15 @@ def table_rows(result: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def title_of(method: str) -> str:
+    """Return the word by which tables and curves name a method."""
+    return 'reranked' if method == RERANK else method
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Write a figure, or a dash where there is none."""
     return '-' if value is None else f'{value:.{digits}f}'
 
-
-_TITLES = {RERANK: 'reranked'}
 
 
 def _share(flags: Any) -> float:

@@ -193,10 +193,3 @@ def average_precision(right: Sequence[bool], scores: Sequence[float]) -> float:
     if not any(right):
         return float('nan')
     return float((np.diff(curve.recall, prepend=0) * curve.precision).sum())
-
-
-def recall_at_precision(
-    right: Sequence[bool], scores: Sequence[float], precision: float
-) -> float:
-    """Return the share of all queries that are accepted, and rightly, at a precision."""
-    return Curve.of(right, scores).operating_point(precision)[1]

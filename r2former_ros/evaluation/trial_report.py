@@ -15,7 +15,7 @@ from ..images import preprocess, thumbnail_jpeg
 from ..model import R2Former
 from ..place_map import PlaceMap
 from ..records import Image, LocalFeatures, Place
-from .figures import accepts, judged, number, table_rows
+from .figures import accepts, judged, number, table_rows, title_of
 from .matches import attention_overlay, jpeg, matched_pair
 from .outcomes import RERANK, Outcome, inside
 from .pictures import place_picture
@@ -198,9 +198,11 @@ def _plan(
 def _curves(outcomes: Sequence[Outcome]) -> list[Picture]:
     known = inside(outcomes)
     methods = list(outcomes[0].rankings)
-    curves = precision_recall_png({name: judged(known, name) for name in methods})
-    recalls = recall_png({name: [one.first_right(name) for one in known] for name in methods})
-    return [Picture(curves, 'precision and recall of the first answer', mime='image/png'),
+    curves = precision_recall_png({title_of(name): judged(known, name) for name in methods})
+    recalls = recall_png(
+        {title_of(name): [one.first_right(name) for one in known] for name in methods})
+    return [Picture(curves, 'precision of the first answer, and recall as a share of the right '
+                    'first answers', mime='image/png'),
             Picture(recalls, 'right place among the first N', mime='image/png')]
 
 
