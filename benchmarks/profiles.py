@@ -45,7 +45,8 @@ def main() -> None:
 def measure(dataset: Path, profile: str, weights: str, path: Path) -> dict[str, Any]:
     """Run the evaluation and return what it wrote."""
     code = r2former(['evaluate', '--dataset', str(dataset), '--weights', weights,
-                     '--set', f'rerank.profile={profile}', '--json', str(path)])
+                     '--set', f'rerank.profile={profile}', '--json', str(path),
+                     '--cache', str(path.parent / 'cache')])
     if code:
         raise SystemExit(code)
     result: dict[str, Any] = json.loads(path.read_text())
