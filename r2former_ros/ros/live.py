@@ -65,7 +65,7 @@ class LiveRun:
     @property
     def latency_ms(self) -> dict[str, float]:
         """Median latency by stage, as the node reports it."""
-        stages = ('encode', 'retrieve', 'rerank', 'verify')
+        stages = ('encode', 'retrieve', 'rerank', 'verify', 'decide')
         return {stage: float(self.diagnostics.get(f'{stage}_ms', 'nan')) for stage in stages}
 
 
