@@ -152,6 +152,12 @@ class LiveNode:
         line = next(one for one in status.splitlines() if one.startswith('VmRSS'))
         return int(line.split()[1]) / 1024
 
+    def cpu_s(self) -> float:
+        """Return the time of one core that the node's process has taken so far."""
+        stat = Path(f'/proc/{self._process.pid}/stat').read_text(encoding='utf-8')
+        user, system = stat.rpartition(')')[2].split()[11:13]  # the name may hold blanks
+        return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
+
     def settle(self) -> None:
         """Wait for diagnostics in which every received image is accounted for."""
         until = time.monotonic() + SETTLE_TIMEOUT_S
