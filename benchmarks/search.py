@@ -96,6 +96,7 @@ def measured(name: str, rows: Vector, queries: Vector, kinds: list[str]) -> list
         )
         lines.append(dict(zip(COLUMNS, values)))
         print(row_text(lines[-1].values()), flush=True)
+        del index  # before the next one takes as much
     return lines
 
 

@@ -15,12 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,9 @@ prepare_process()  # before torch is imported: as the node and the command line 
 import numpy as np
 import torch
 
-from r2former_ros.config import Config, RetrievalConfig, with_values
+from r2former_ros.config import Config, DecisionConfig, RetrievalConfig, with_values
+from r2former_ros.decision import PlaceFilter
+from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.images import preprocess
 from r2former_ros.mapping import create_map
 from r2former_ros.model import ImageFeatures, R2Former, load_model
@@ -39,11 +44,16 @@ from r2former_ros.model.onnx_format import export_onnx
 from r2former_ros.place_index import PlaceIndex
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
-from r2former_ros.records import Frame, Keyframe, LocalFeatures
+from r2former_ros.records import Frame, Hypothesis, Keyframe, LocalFeatures, Place
 
 REFERENCE = 'torch float32'
 RERANKED = (20, 50, 100)
+NAMED = 20
+"""Hypotheses of an image that is decided on."""
 SEARCHED = (1_000, 10_000, 100_000, 1_000_000)
+STREET = 1_000
+"""Places that lie two metres apart in a row, where their poses count; rows are 30 m apart."""
+VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'onnxruntime')
 REPLAYED = 'cudagraphs bfloat16'
 COMBINED = 'onnx+numba float32'
 FASTEST = (COMBINED, REPLAYED)
@@ -148,6 +158,19 @@ def search_stages(dim: int) -> Iterator[tuple[str, Variants]]:
             'flat': (lambda index=index, row=rows[0]: index.search(row, 100))}
 
 
+def decide_stages() -> Iterator[tuple[str, Variants]]:
+    """Yield the decision in more and more places: a drive whose images name others by chance."""
+    rng = np.random.default_rng(3)
+    places = [Place(i, 0, pose_from_yaw(2.0 * (i % STREET), 30.0 * (i // STREET), 0.0), '')
+              for i in range(max(SEARCHED))]
+    for count in SEARCHED:
+        images = [[row, *rng.integers(count, size=NAMED - 1)] for row in range(STREET // 2)]
+        seen = cycle([Hypothesis(places[row], 0.9, 0.9) for row in rows] for rows in images)
+        decision = PlaceFilter(places[:count], DecisionConfig())
+        yield f'decide in {count:,}', {'numpy': (lambda decision=decision, seen=seen: (
+            decision.decide(next(seen), min_score=0.5)))}
+
+
 def timed(variants: Variants, repeats: int) -> dict[str, dict[str, float]]:
     """Run the variants in turn after a warm-up; return median and p95 in milliseconds."""
     taken: dict[str, list[float]] = {name: [] for name in variants}
@@ -198,8 +221,17 @@ def machine(device: str) -> dict[str, Any]:
     return {
         'cpu': f'{cpu[0]}, {len(cpu)} cores', 'threads': torch.get_num_threads(),
         'device': torch.cuda.get_device_name() if device.startswith('cuda') else 'cpu',
-        'torch': torch.__version__, 'python': platform.python_version(), 'commit': commit,
+        'python': platform.python_version(), 'commit': commit,
+        **{name: version_of(name) for name in VERSIONS},
     }
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or say that there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return 'not installed'
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -250,10 +282,14 @@ def main() -> None:
         if memory:
             print('memory that reranking 100 adds [MiB]: ',
                   ', '.join(f'{backend} {mib:.0f}' for backend, mib in memory.items()))
-    result['search'] = [row for title, variants in search_stages(256)
+    for name, found in (('search', search_stages(256)), ('decide', decide_stages())):
+        result[name] = [row for title, variants in found
                         for row in measured(title, variants, given.repeats)]
-    print('\nexact search', *table(result['search']), sep='\n')
+    print('\nexact search and decision', *table(result['search'] + result['decide']), sep='\n')
+    result['peak_mib'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f'\npeak memory of this run: {result["peak_mib"]:.0f} MiB')
     if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(result, indent=2) + '\n')
 
 

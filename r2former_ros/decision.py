@@ -4,12 +4,15 @@
 From ranked hypotheses to a state: a discrete Bayes filter over the places of a map.
 
 The belief is a probability for each place and one for "not in the map". An image moves it
-(``_predict``, along the map, by odometry where there is any) and weighs it (``_observe``).
+(``_predict``, along the map, by odometry where there is any) and weighs it (``_observe``). It
+names few places; the others share one probability, so that the work does not grow with the map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +27,7 @@ NEIGHBOUR_IDS = 2
 HEADING_VARIANCE_RAD2 = 0.25
 """A place is recognised within about 30 degrees of the heading it was seen with."""
 ACTIVE_PLACES = 512
-"""So many most probable places are moved by a prediction; the others keep next to nothing."""
+"""So many most probable places are moved by a prediction; a map so small is followed whole."""
 OFF_THE_MAP = 1e-3
 """Weight of leaving the map beside the kernel's sum over places: far from all, it wins."""
 SEEN_WITH_IT = 0.5
@@ -35,6 +38,31 @@ SURE = 1e-15
 """A probability comes no nearer to 0 and 1 than this, so that its odds are finite."""
 FIRST_OUTSIDE = 0.5
 """Probability of "not in the map" before the first image."""
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """
+    A probability for each of ``count`` places: ``rest``, and for some ``rows`` (R,) ``more`` (R,).
+
+    The rows ascend; ``more`` is not negative.
+    """
+
+    rows: Rows
+    more: NDArray[np.float64]
+    rest: float
+    count: int
+
+    def sum(self) -> float:
+        """Return how probable it is to be in the map at all."""
+        return float(self.more.sum()) + self.rest * self.count
+
+    def at(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the probabilities (K,) of ascending rows (K,), ``rows`` of its own among them."""
+        values = np.full(len(rows), self.rest)
+        values[np.searchsorted(rows, self.rows)] += self.more
+        return values
 
 
 class PlaceFilter:
@@ -49,12 +77,19 @@ class PlaceFilter:
         self._positions = self._positions_m()
         self._tree = cKDTree(self._positions)
         self._spacing_m = _spacing_m(self._tree)
+        count = len(self._places)
+        self._followed = np.arange(count if count <= ACTIVE_PLACES else 0)
+        self._mean_m = self._positions.sum(axis=0) / max(count, 1)
+        from_mean = self._positions - self._mean_m
+        self._scatter_m2 = from_mean.T @ from_mean
         self.reset()
 
     def reset(self) -> None:
         """Forget the images seen so far."""
-        count = len(self._places)
-        self._belief = np.full(count, (1 - FIRST_OUTSIDE) / max(count, 1))
+        count, rows = len(self._places), self._followed
+        each = (1 - FIRST_OUTSIDE) / max(count, 1)
+        self._spread = Spread(
+            rows, np.full(len(rows), each), 0.0 if len(rows) == count else each, count)
         self._last_odometry: Pose | None = None
         self._last_place: Place | None = None
         self._agreeing = 0
@@ -110,11 +145,15 @@ class PlaceFilter:
         """
         Move the belief to places near by, or to where the motion leads.
 
+        What all places have alike stays alike.
+
         :returns: the probability, for each place, that the camera has come back to the map there.
         """
-        active = np.arange(len(self._places))
+        spread = self._spread
+        active, probability = spread.rows, spread.more
         if len(active) > ACTIVE_PLACES:
-            active = np.argpartition(self._belief, -ACTIVE_PLACES)[-ACTIVE_PLACES:]
+            best = np.argpartition(probability, -ACTIVE_PLACES)[-ACTIVE_PLACES:]
+            active, probability = active[best], probability[best]
         if motion is None or self._poses is None:
             centres, sigma_m = self._positions[active], self.config.agreement_radius_m / 2
         else:
@@ -123,20 +162,25 @@ class PlaceFilter:
             sigma_m = self._spacing_m / 2 + self.config.odometry_error_percent / 100 * travel_m
         start, end, weights = self._reached(centres, max(sigma_m, 1e-3))
         sums = np.bincount(start, weights, minlength=len(active)) + OFF_THE_MAP
-        shares = weights * (self._belief[active] / sums)[start]
-        moved = np.bincount(end, shares, minlength=len(self._places))
+        shares = weights * (probability / sums)[start]
+        rows, column = np.unique(end, return_inverse=True)
         leave = self.config.leave_probability
-        outside = max(1 - float(self._belief.sum()), 0.0)
-        self._belief = (1 - leave) * moved
-        return leave * outside / len(self._places)
+        moved = np.bincount(column, shares, minlength=len(rows)).astype(np.float64)
+        self._spread = Spread(rows, (1 - leave) * moved, (1 - leave) * spread.rest, spread.count)
+        return leave * max(1 - spread.sum(), 0.0) / spread.count
 
     def _reached(
         self, centres: NDArray[np.float64], sigma_m: float
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    ) -> tuple[Rows, Rows, NDArray[np.float64]]:
         """Return rows of centres (A, 3), of the places near them, and Gaussian weights up to 1."""
-        near = cKDTree(centres).sparse_distance_matrix(
-            self._tree, FARTHEST_SIGMAS * sigma_m, output_type='ndarray')
-        return near['i'], near['j'], np.exp(-near['v']**2 / (2 * sigma_m**2))
+        # cKDTree.sparse_distance_matrix would do, but it takes the longer the larger the map.
+        near = self._tree.query_ball_point(
+            centres, FARTHEST_SIGMAS * sigma_m, return_sorted=False)
+        counts = np.fromiter(map(len, near), np.intp, len(near))
+        start = np.repeat(np.arange(len(near)), counts)
+        end = np.fromiter(chain.from_iterable(near), np.intp, len(start))
+        squared_m2 = ((self._positions[end] - centres[start]) ** 2).sum(axis=1)
+        return start, end, np.exp(-squared_m2 / (2 * sigma_m**2))
 
     def _observe(
         self, hypotheses: Sequence[Hypothesis], *, min_score: float, back: float, news: float
@@ -148,39 +192,43 @@ class PlaceFilter:
         a scene names the same places for as long as it is in view, wherever it is. So this counts
         once, for a camera that comes back to the map, and then again as the odometry moves on.
         """
-        config, count = self.config, len(self._places)
-        ratio, named = self._speaking(hypotheses, min_score)
+        config, spread, count = self.config, self._spread, len(self._places)
+        rows, ratio, named = self._speaking(hypotheses, min_score)
         rarity = count / max(float(named.sum()), 1.0)
         # Images that say as much as they may need agreement_frames to bring a camera back.
         start = config.leave_probability * rarity / count
         target = _odds(config.localized_probability) / start
         most = max(1 / config.miss_likelihood, target ** (1 / config.agreement_frames))
-        stayed = self._belief * np.minimum(ratio * rarity ** (news * named), most)
+        stayed = spread.at(rows) * np.minimum(ratio * rarity ** (news * named), most)
         returned = back * rarity ** named * np.minimum(ratio, most)
-        outside = max(1 - float(self._belief.sum()) - back * count, 0.0)
+        others = count - len(rows)
+        rest = (spread.rest + back) * min(config.miss_likelihood, most) if others else 0.0
+        outside = max(1 - spread.sum() - back * count, 0.0)
         weighed = stayed + returned
-        self._belief = weighed / (weighed.sum() + outside)
+        total = float(weighed.sum()) + rest * others + outside
+        self._spread = Spread(rows, np.maximum(weighed - rest, 0.0) / total, rest / total, count)
 
     def _speaking(
         self, hypotheses: Sequence[Hypothesis], min_score: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[Rows, NDArray[np.float64], NDArray[np.float64]]:
         """
-        Return what the scores say for each place (P,), and how far from 0 to 1 it is named.
+        Return what the scores say for places, and how far from 0 to 1 they are named.
 
         Near a place that is named, the score cannot speak for another one, only less against it.
+
+        :returns: rows (R,), ascending; ratio (R,); named (R,). Of the others nothing is said.
         """
-        count = len(self._places)
-        ratio, named = np.full(count, self.config.miss_likelihood), np.zeros(count)
-        if not hypotheses:
-            return ratio, named
         odds = np.array([_odds(one.score) / _odds(min_score) for one in hypotheses])
-        rows = [self._row[one.place.place_id] for one in hypotheses]
+        first = np.array([self._row[one.place.place_id] for one in hypotheses], np.intp)
         sigma_m = max(SEEN_WITH_IT * self.config.agreement_radius_m, 1e-3)
-        start, end, weights = self._reached(self._positions[rows], sigma_m)
-        np.maximum.at(named, end, weights)
-        np.maximum.at(ratio, end, np.minimum(odds[start], 1.0) * weights)
-        np.maximum.at(ratio, rows, odds)
-        return ratio, named
+        start, end, weights = self._reached(self._positions[first], sigma_m)
+        rows = np.unique(np.concatenate([self._followed, self._spread.rows, end, first]))
+        ratio, named = np.full(len(rows), self.config.miss_likelihood), np.zeros(len(rows))
+        near = np.searchsorted(rows, end)
+        np.maximum.at(named, near, weights)
+        np.maximum.at(ratio, near, np.minimum(odds[start], 1.0) * weights)
+        np.maximum.at(ratio, np.searchsorted(rows, first), odds)
+        return rows, ratio, named
 
     def _conclude(self, best: Place | None) -> Belief:
         """
@@ -189,17 +237,27 @@ class PlaceFilter:
         Without a motion the belief lags behind the camera, so the best hypothesis of this image
         takes the place's part, if it lies near.
         """
-        row = int(self._belief.argmax())
+        spread = self._spread
+        row = int(spread.rows[spread.more.argmax()]) if len(spread.rows) else 0
         if best is not None and self._near(best, self._places[row]):
             row = self._row[best.place_id]
-        offset = self._positions - self._positions[row]
-        near = np.linalg.norm(offset, axis=1) <= self.config.agreement_radius_m
-        covariance = None
-        if self._poses is not None:
-            weight = self._belief / max(self._belief.sum(), 1e-12)
-            covariance = (offset * weight[:, None]).T @ offset
-            covariance += np.eye(3) * self._spacing_m**2
-        return Belief(self._places[row], float(self._belief[near].sum()), covariance)
+        centre, radius_m = self._positions[row], self.config.agreement_radius_m
+        offset = self._positions[spread.rows] - centre
+        near = np.linalg.norm(offset, axis=1) <= radius_m
+        around = self._tree.query_ball_point(centre, radius_m, return_length=True)
+        probability = float(spread.more[near].sum()) + spread.rest * around
+        covariance = None if self._poses is None else self._covariance_m2(offset, centre)
+        return Belief(self._places[row], probability, covariance)
+
+    def _covariance_m2(self, offset: NDArray[np.float64], centre: NDArray[np.float64]) -> Pose:
+        """Return the spread (3, 3) around a centre (3,); the offsets (R, 3) are of its rows."""
+        spread = self._spread
+        total = max(spread.sum(), 1e-12)
+        from_mean = self._mean_m - centre
+        of_all = self._scatter_m2 + spread.count * np.outer(from_mean, from_mean)
+        of_some = (offset * (spread.more / total)[:, None]).T @ offset
+        covariance = of_some + spread.rest / total * of_all + np.eye(3) * self._spacing_m**2
+        return np.asarray(covariance, np.float64)
 
     def _jumped(self, place: Place, motion: Pose | None) -> bool:
         """Say whether the most probable place is further from the last than a camera may move."""

@@ -139,9 +139,10 @@ class Recognizer:
         with _timed(latency_ms, 'verify'):
             hypotheses, trusted = self.verify(query, hypotheses)
         min_score = self.config.decision.min_score
-        state, belief = self.filter.decide(
-            trusted, min_score=min_score, odom_T_camera=odom_T_camera
-        )
+        with _timed(latency_ms, 'decide'):
+            state, belief = self.filter.decide(
+                trusted, min_score=min_score, odom_T_camera=odom_T_camera
+            )
         accepted = bool(trusted) and trusted[0].score >= min_score
         recognition = Recognition(
             frame.stamp_ns, state, tuple(hypotheses), tuple(candidates), latency_ms, belief,

@@ -188,9 +188,10 @@ class Recognition:
     The decision on one query image, with the ranked hypotheses behind it, best first.
 
     ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
-    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify. ``belief`` takes the
-    images before into account; None on an empty map. ``accepted`` is about this image alone: its
-    best hypothesis has a score of ``decision.min_score`` and stood the geometric check, if any.
+    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify, decide. ``belief``
+    takes the images before into account; None on an empty map. ``accepted`` is about this image
+    alone: its best hypothesis has a score of ``decision.min_score`` and stood the geometric check,
+    if any.
     """
 
     stamp_ns: int

@@ -154,8 +154,29 @@ def test_probabilities_stay_probabilities():
     decision = make_filter()
     for row in np.random.default_rng(RNG_SEED).integers(0, 200, 300):
         _, belief = see(decision, row, score=float(row) / 200)
-        assert decision._belief.min() >= 0 and decision._belief.sum() <= 1 + 1e-9
+        assert decision._spread.more.min() >= 0 and decision._spread.sum() <= 1 + 1e-9
         assert 0 <= belief.probability <= 1 + 1e-9
+
+
+@pytest.mark.parametrize('with_odometry', [False, True])
+def test_a_large_map_is_followed_in_part_as_it_would_be_whole(monkeypatch, with_odometry):
+    places = [Place(i, 0, pose_from_yaw(STEP_M * i, 0.0, 0.0), '') for i in range(1500)]
+    drives, followed = [], []
+    for most in (1500, 512):
+        monkeypatch.setattr('r2former_ros.decision.ACTIVE_PLACES', most)
+        decision, rng = make_filter(places), np.random.default_rng(RNG_SEED)
+        drives.append([
+            see(decision, row, *rng.choice(1500, 3, replace=False),
+                score=rng.uniform(0.8, 0.99),
+                odometry=pose_from_yaw(STEP_M * step, 0.0, 0.0) if with_odometry else None)
+            for step, row in enumerate([*range(40, 60), *range(1000, 1020)])])
+        followed.append(len(decision._spread.rows))
+    for (state, whole), (other, part) in zip(*drives, strict=True):
+        assert other is state and part.place is whole.place
+        assert part.probability == pytest.approx(whole.probability, abs=1e-3)
+        assert part.covariance_m2 == pytest.approx(whole.covariance_m2, rel=1e-2, abs=1e-6)
+    assert State.LOCALIZED in {state for state, _ in drives[0]}
+    assert followed[0] == 1500 and followed[1] < 1000
 
 
 def test_the_covariance_grows_with_the_spread_and_is_never_small():

@@ -121,7 +121,7 @@ def test_evaluate_prints_and_writes_the_figures_of_a_dataset(tmp_path, capsys):
     assert result['retrieval']['recall@1'] == 0.75  # the fourth query shows another place
     assert result['retrieval']['recall@10'] == result['rerank']['recall@10'] == 1.0
     assert result['config']['map']['thumbnail_width'] == 0
-    assert set(result['latency_ms']) == {'encode', 'retrieve', 'rerank', 'verify'}
+    assert set(result['latency_ms']) == {'encode', 'retrieve', 'rerank', 'verify', 'decide'}
 
 
 class Pictures(HTMLParser):

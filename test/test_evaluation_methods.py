@@ -53,7 +53,8 @@ def test_every_method_finds_the_place_of_a_darker_picture(site):
             ranked = outcome.rankings
             assert ranked['ransac'].places[3:] == ranked['rerank'].places[3:]
             assert set(ranked['ransac'].places[:3]) == set(ranked['rerank'].places[:3])
-            assert set(outcome.latency_ms) == {'encode', 'retrieve', 'verify', *METHODS[1:]}
+            stages = {'encode', 'retrieve', 'verify', 'decide', *METHODS[1:]}
+            assert set(outcome.latency_ms) == stages
             same = runner.answer(Query('q'), Frame(0, textured(seed))).rankings['ransac']
             assert same.places[0] == seed + 1 and same.score == FEATURES
 

@@ -50,7 +50,7 @@ def test_a_seen_place_is_recognised_under_other_light(recognizer):
     assert np.allclose(recognition.best.place.map_T_camera, pose_from_yaw(20.0, 0.0, 0.4))
     assert recognition.candidates[0].place_id == 5
     assert len(recognition.candidates) == PLACES and len(recognition.hypotheses) == 5
-    assert set(recognition.latency_ms) == {'encode', 'retrieve', 'rerank', 'verify'}
+    assert set(recognition.latency_ms) == {'encode', 'retrieve', 'rerank', 'verify', 'decide'}
 
 
 def test_hypotheses_are_sorted_by_score_and_candidates_by_similarity(recognizer):

@@ -65,17 +65,22 @@ def calibrate(
     if min(len(foreign or negatives), len(positives)) < MIN_SCORES:
         known = f'{len(foreign)} pictures are from outside' if foreign else \
             f'{len(negatives)} places have others further than {radius_m:g} m'
-        raise MapError(
-            f'{recognizer.place_map.location}: only {known} and {len(positives)} places have some '
-            f'within {near_m:g} m, {MIN_SCORES} needed; change --radius or --near, give more '
-            'pictures by --outside, or calibrate a larger map'
-        )
+        known += f' and {len(positives)} places have some within {near_m:g} m'
+        raise _too_few(recognizer, known)
     slope, intercept = fit_probability(foreign or negatives, positives)
     return Calibration(
         settings=score_settings(recognizer.config), places=len(recognizer.places),
         radius_m=radius_m, false_accept_rate=false_accept_rate, negatives=sorted(negatives),
         positives=sorted(positives), positives_from=sample.positives_from,
         slope=slope, intercept=intercept, outside=sorted(foreign),
+    )
+
+
+def _too_few(recognizer: Recognizer, known: str) -> MapError:
+    """Say that there are fewer scores than a calibration needs, and what to do."""
+    return MapError(
+        f'{recognizer.place_map.location}: only {known}, {MIN_SCORES} needed; change --radius or '
+        '--near, give more pictures by --outside, or calibrate a larger map'
     )
 
 

@@ -65,7 +65,7 @@ class LiveRun:
     @property
     def latency_ms(self) -> dict[str, float]:
         """Median latency by stage, as the node reports it."""
-        stages = ('encode', 'retrieve', 'rerank', 'verify')
+        stages = ('encode', 'retrieve', 'rerank', 'verify', 'decide')
         return {stage: float(self.diagnostics.get(f'{stage}_ms', 'nan')) for stage in stages}
 
 
@@ -151,6 +151,12 @@ class LiveNode:
         status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='utf-8')
         line = next(one for one in status.splitlines() if one.startswith('VmRSS'))
         return int(line.split()[1]) / 1024
+
+    def cpu_s(self) -> float:
+        """Return the time of one core that the node's process has taken so far."""
+        stat = Path(f'/proc/{self._process.pid}/stat').read_text(encoding='utf-8')
+        user, system = stat.rpartition(')')[2].split()[11:13]  # the name may hold blanks
+        return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
 
     def settle(self) -> None:
         """Wait for diagnostics in which every received image is accounted for."""

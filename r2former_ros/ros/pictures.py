@@ -29,6 +29,8 @@ COLOURS = {
     State.CANDIDATE: ColorRGBA(r=0.95, g=0.7, b=0.1, a=1.0),
     State.LOCALIZED: ColorRGBA(r=0.2, g=0.8, b=0.3, a=1.0),
 }
+PLACES_REPEATS = 3
+"""So many images bring the places: a viewer may be known before it knows the publisher."""
 PICTURE_HEIGHT = 240
 DRAWN_MATCHES = 40
 GREEN, WHITE, FONT = (80, 220, 100), (255, 255, 255), cv2.FONT_HERSHEY_SIMPLEX
@@ -41,6 +43,8 @@ class Pictures:
         self.config = Config()
         self._recognizer: Recognizer | None = None
         self._places: Marker | None = None
+        self._places_due = 0
+        self._viewers = 0
         self._markers = create_publisher(node, MARKERS)
         self._debug_image = create_publisher(node, DEBUG_IMAGE)
 
@@ -48,23 +52,30 @@ class Pictures:
         """Take the map that is drawn from now on, None to let go of it."""
         self._recognizer = recognizer
         self._places = None
+        self._places_due = PLACES_REPEATS
 
     def publish(self, seen: Seen) -> None:
         """Draw one image's result for those who look."""
         recognizer = self._recognizer
         if recognizer is None:
             return
-        if self._markers.get_subscription_count():
+        before, self._viewers = self._viewers, self._markers.get_subscription_count()
+        if self._viewers > before:
+            self._places_due = PLACES_REPEATS
+        if self._viewers:
             self._markers.publish(self._marker_array(recognizer, seen.recognition))
         if self._debug_image.get_subscription_count():
             self._debug_image.publish(image_message(
                 debug_picture(recognizer, seen), seen.recognition.stamp_ns, seen.frame.frame_id))
 
     def _marker_array(self, recognizer: Recognizer, recognition: Recognition) -> MarkerArray:
-        if self._places is None:
-            self._places = places_marker(recognizer)
+        """Return what the image changed, and the places, which stay, for a new map or viewer."""
         first = recognition.hypotheses[: self.config.node.hypotheses]
-        markers = [self._places, hypotheses_marker(first), state_marker(recognition)]
+        markers = [hypotheses_marker(first), state_marker(recognition)]
+        if self._places_due:
+            self._places_due -= 1
+            self._places = self._places or places_marker(recognizer)
+            markers.insert(0, self._places)
         header = header_from(recognition.stamp_ns, self.config.map.frame_id)
         for marker in markers:
             marker.header = header
@@ -72,8 +83,9 @@ class Pictures:
 
 
 def places_marker(recognizer: Recognizer) -> Marker:
-    """Return all places of known pose as grey points."""
+    """Return all places of known pose as grey points, which move with the map's frame."""
     marker = _marker('places', Marker.POINTS, 0.5)
+    marker.frame_locked = True
     marker.color = GREY
     marker.points = [_point(place.map_T_camera[:3, 3]) for place in recognizer.places.values()
                      if place.map_T_camera is not None]
