@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +34,8 @@ from test_localizer import (
 )
 
 from r2former_ros.calibration import Calibration, score_settings, write_calibration
-from r2former_ros.config import Config, with_values
+from r2former_ros.config import Config, PoseGraphConfig, options, with_values
+from r2former_ros.errors import ConfigError
 from r2former_ros.geometry import angle_deg, distance_m, pose_from_yaw
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.records import Hypothesis, LoopClosure, Place, StampedPose, View
@@ -43,6 +46,7 @@ from r2former_ros.ros.pose_graph_node import PoseGraphNode
 from r2former_ros.trajectories import PoseBuffer, read_trajectory
 
 pytestmark = pytest.mark.ros
+SLAM_PARAMETERS = Path(__file__).parents[1] / 'config' / 'slam.yaml'
 PLACES = 8
 DRIVE = {
     'loop_closure.enabled': True, 'loop_closure.exclusion_s': PLACES - 0.5,
@@ -214,13 +218,22 @@ def test_intrinsics_reach_the_loop_closer(make_node, tmp_path):  # noqa: F811
     assert node.loops.closer.camera is None
 
 
+@contextmanager
+def back_end_with(*arguments):
+    """Run the node pose_graph in this process."""
+    with own_domain(['--ros-args', *arguments]):
+        node = PoseGraphNode()
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+
+
 @pytest.fixture
 def back_end():
-    """The node pose_graph in this process."""
-    with own_domain(['--ros-args', '-p', 'pose_graph.min_support:=0']):
-        node = PoseGraphNode()
+    """The node pose_graph, where each loop closure counts."""
+    with back_end_with('-p', 'pose_graph.min_support:=0') as node:
         yield node
-        node.destroy_node()
 
 
 def test_a_loop_waits_for_its_odometry(back_end):
@@ -265,13 +278,32 @@ def test_loops_on_a_saved_map_move_the_path_to_its_frame(back_end):
     assert correction.transform.rotation.z == pytest.approx(np.sin(1.0), abs=0.01)
 
 
-def test_a_wrong_setting_ends_the_back_end_with_one_line():
-    command = [sys.executable, '-m', 'r2former_ros.ros.pose_graph_node', '--ros-args', '-p',
-               'pose_graph.loop_sigma_m:=-1.0']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert 'pose_graph.loop_sigma_m: -1.0 is outside' in done.stderr
-    assert 'Traceback' not in done.stderr
+@pytest.mark.parametrize(('argument', 'match'), [
+    ('pose_graph.loop_sigma_m:=-1.0', r'pose_graph.loop_sigma_m: -1.0 is outside \[0.001, inf\]'),
+    ('pose_graph.min_support:=2.5', 'pose_graph.min_support: 2.5 is a float, not a int'),
+    ('pose_graph.loop_sigma:=1.0', 'unknown parameters: pose_graph.loop_sigma'),
+])
+def test_a_wrong_setting_is_refused_with_one_line(argument, match):
+    with own_domain(['--ros-args', '-p', argument]), pytest.raises(ConfigError, match=match):
+        PoseGraphNode()
+
+
+def test_settings_of_the_back_end_are_typed_described_and_fixed_from_the_start():
+    """A file for both nodes and an integer are taken; the localizer's settings are not shown."""
+    with back_end_with('--params-file', str(SLAM_PARAMETERS),
+                       '-p', 'pose_graph.loop_sigma_m:=3') as node:
+        assert node.config.loop_sigma_m == 3.0
+        declared = set(node.get_parameters_by_prefix(''))
+        assert {one.name for one in options(PoseGraphConfig, 'pose_graph.')} == \
+            {one for one in declared if not one.startswith(('use_sim_time', 'start_type'))}
+        assert node.describe_parameter('pose_graph.loop_sigma_m').description.endswith('[m]')
+        late, low = node.set_parameters([Parameter('pose_graph.loop_sigma_m', value=5.0),
+                                         Parameter('pose_graph.loop_sigma_m', value=-5.0)])
+        assert not late.successful
+        assert late.reason == 'pose_graph.loop_sigma_m is read when the node starts: start it ' \
+            'again with the new value'
+        assert not low.successful and 'out of range' in low.reason
+        assert node.get_parameter('pose_graph.loop_sigma_m').value == 3.0
 
 
 def test_poses_of_the_stream_are_found_between_messages():

@@ -37,6 +37,7 @@ from .parameters import declare_parameters, read_config, refuse_changes
 from .pictures import Pictures
 from .services import Services
 
+CONFIGURED = 'is read when the node is configured: clean it up first'
 Transition = Callable[['Localizer', LifecycleState], TransitionCallbackReturn]
 
 
@@ -230,7 +231,7 @@ class Localizer(LifecycleNode):
             self.get_logger().warning('untrained reranker: hypotheses are ranked by similarity')
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        result = refuse_changes(parameters, configured=self.recognizer is not None)
+        result = refuse_changes(parameters, CONFIGURED if self.recognizer is not None else '')
         if result.successful and self.recognizer is not None:
             known = {setting.name for setting in options()}
             values = {one.name: one.value for one in parameters if one.name in known}

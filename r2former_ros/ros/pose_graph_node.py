@@ -20,7 +20,6 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
-from ..config import Config, options, with_values
 from ..errors import R2FormerError
 from ..pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
 from ..records import LoopClosure, StampedPose
@@ -28,8 +27,10 @@ from ..trajectories import write_tum
 from .conversions import loops_from, path_message, stamped_pose_from, transform_message
 from .inputs import STEADY
 from .interface import LATCHED
+from .parameters import declare_parameters, read_config, refuse_changes
 
 SECTION = 'pose_graph.'
+STARTED = 'is read when the node starts: start it again with the new value'
 MOST_WAITING = 1000
 """Loop closures that wait for odometry; beyond this the oldest is dropped."""
 
@@ -43,12 +44,10 @@ class PoseGraphNode(Node):
 
         :raises ConfigError: if a parameter is wrong, or gtsam is not installed.
         """
-        super().__init__('pose_graph')
-        settings = [one for one in options() if one.name.startswith(SECTION)]
-        for setting in settings:
-            self.declare_parameter(setting.name, setting.default)
-        self.config = with_values(Config(), {
-            one.name: self.get_parameter(one.name).value for one in settings}).pose_graph
+        super().__init__('pose_graph', automatically_declare_parameters_from_overrides=True)
+        declare_parameters(self, SECTION)
+        self.config = read_config(self, SECTION).pose_graph
+        self.add_on_set_parameters_callback(lambda changes: refuse_changes(changes, STARTED))
         self.graph = PoseGraph(self.config)
         self.waiting: deque[tuple[LoopClosure, str]] = deque(maxlen=MOST_WAITING)
         self._odometry_frame = ''
