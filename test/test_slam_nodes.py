@@ -42,7 +42,7 @@ from r2former_ros.records import Hypothesis, LoopClosure, Place, StampedPose, Vi
 from r2former_ros.ros import loop_reporter
 from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
 from r2former_ros.ros.live import LiveNode, own_domain
-from r2former_ros.ros.pose_graph_node import PoseGraphNode
+from r2former_ros.ros.pose_graph_node import PoseGraphNode, TumFile, last_write
 from r2former_ros.trajectories import PoseBuffer, read_trajectory
 
 pytestmark = pytest.mark.ros
@@ -68,13 +68,13 @@ def odometry_message(i, drift=0.0):
     return message
 
 
-def start_pose_graph(tum_path):
+def start_pose_graph(tum_path, **streams):
     """Start the node in a process of its own."""
     command = [sys.executable, '-m', 'r2former_ros.ros.pose_graph_node', '--ros-args',
                '-r', 'loop_closures:=/localizer/loop_closures',
                '-p', f'pose_graph.tum_path:={tum_path}', '-p', 'pose_graph.publish_period_s:=0.1',
                '-p', 'pose_graph.support_m:=100.0']
-    return subprocess.Popen(command)
+    return subprocess.Popen(command, **streams)
 
 
 def test_a_drive_through_both_nodes_and_a_kill(tmp_path):
@@ -304,6 +304,43 @@ def test_settings_of_the_back_end_are_typed_described_and_fixed_from_the_start()
             'again with the new value'
         assert not low.successful and 'out of range' in low.reason
         assert node.get_parameter('pose_graph.loop_sigma_m').value == 3.0
+
+
+def test_a_file_that_cannot_be_written_ends_the_back_end_at_the_start(tmp_path):
+    path = tmp_path / 'nowhere' / 'path.tum'
+    process = start_pose_graph(path, stderr=subprocess.PIPE, text=True)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert len(said.splitlines()) == 1
+    assert f'{path}.part: cannot be written (No such file or directory)' in said
+
+
+def test_a_folder_is_no_file_for_the_trajectory(tmp_path):
+    with pytest.raises(ConfigError, match='is a folder; name a file in it'):
+        TumFile(str(tmp_path))
+
+
+def test_the_back_end_goes_on_where_its_file_cannot_be_written_any_more(tmp_path, monkeypatch):
+    folder = tmp_path / 'drive'
+    folder.mkdir()
+    with back_end_with('-p', f'pose_graph.tum_path:={folder}/path.tum') as node:
+        paths, lines, logger = [], [], node.get_logger()
+        monkeypatch.setattr(node, 'get_logger', lambda: logger)
+        monkeypatch.setattr(logger, 'error', lambda line, **_: lines.append(line))
+        node._path.publish = paths.append
+        node._on_odometry(odometry_message(0))
+        node.publish()
+        assert len(read_trajectory(folder / 'path.tum')) == 1 and not lines
+        shutil.rmtree(folder)
+        node._on_odometry(odometry_message(1))
+        node.publish()
+        assert len(paths) == 2 and len(paths[-1].poses) == 2
+        assert last_write(node) == 2
+        assert [line.split(': ')[1] for line in lines] == \
+            ['cannot be written (No such file or directory); it is tried again with each new path',
+             'cannot be written (No such file or directory)']
+        folder.mkdir()
+        assert last_write(node) == 0 and len(read_trajectory(folder / 'path.tum')) == 2
 
 
 def test_poses_of_the_stream_are_found_between_messages():
