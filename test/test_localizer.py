@@ -323,6 +323,20 @@ def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
     assert same.mean() > 0.5
 
 
+def test_an_error_nobody_expected_is_traced_once_in_a_while(make_node, capfd):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+
+    def broken(_):
+        raise KeyError('a bug')
+
+    node.consumers.append(broken)
+    assert [node._work(image_message(1, i)) for i in range(3)] == [False] * 3
+    said = capfd.readouterr().err
+    assert said.count('Traceback') == 1 and said.count("image of stamp 0 failed: KeyError: 'a") == 1
+    assert node.statistics.last_failure == "KeyError: 'a bug'"
+
+
 def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):
     node = make_node()
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
@@ -437,9 +451,10 @@ def spin_until(node, condition):
 def test_a_bad_image_is_old_news_after_as_many_good_ones_as_are_counted():
     statistics = Statistics(0.0)
     statistics.saw_bad('torn')
+    statistics.saw_failure('full')
     good = Recognition(0, State.LOST, (), (), {'encode': 1.0})
     for _ in range(WINDOW - 1):
         statistics.saw(good, 1.0)
-    assert statistics.last_bad == 'torn'
+    assert (statistics.last_bad, statistics.last_failure) == ('torn', 'full')
     statistics.saw(good, 1.0)
-    assert statistics.last_bad == ''
+    assert (statistics.last_bad, statistics.last_failure) == ('', '')

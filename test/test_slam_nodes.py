@@ -4,6 +4,7 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('gtsam')
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rclpy.parameter import Parameter
@@ -43,6 +45,7 @@ from r2former_ros.ros import loop_reporter
 from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.pose_graph_node import PoseGraphNode, TumFile, last_write
+from r2former_ros.sqlite_store import translated
 from r2former_ros.trajectories import PoseBuffer, read_trajectory
 
 pytestmark = pytest.mark.ros
@@ -178,6 +181,46 @@ def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
         node.odometry._on_odometry(odometry_message(i))
     stamps = [place.stamp_ns for place in node.loops.place_map.places().values()]
     assert stamps == [10**9, 2 * 10**9, 3 * 10**9]
+
+
+def test_a_full_disk_is_said_once_in_a_while_and_localizing_goes_on(
+    make_node, tmp_path, monkeypatch, capfd  # noqa: F811
+):
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    hypotheses, statuses = [], []
+    node.outputs._hypotheses.publish = hypotheses.append
+    node.diagnostics._publisher.publish = lambda message: statuses.extend(message.status)
+    full = node.loops.place_map.store
+    with monkeypatch.context() as patch:
+        patch.setattr(full, 'append', raising_full(full.location))
+        for i in range(3):
+            node.odometry._on_odometry(odometry_message(i))
+            node.worker.offer(image_message(i, (i + 1) * 10**9))
+            wait_for(lambda n=i + 1: node.worker.counters.bad == n)
+    counters = node.worker.counters
+    assert (counters.received, counters.used, counters.dropped) == (3, 0, 0)
+    assert len(hypotheses) == 3 and len(node.loops.place_map) == 0
+    said = capfd.readouterr().err
+    assert said.count('ERROR') == 1 and 'Traceback' not in said
+    assert (f'image of stamp {10**9} failed: {full.location}: cannot be written (database or disk '
+            'is full); is the disk full? Places added before are safe\n') in said
+    node.diagnostics._publish()
+    assert statuses[0].level == DiagnosticStatus.ERROR
+    assert 'is the disk full?' in statuses[0].message
+    node.odometry._on_odometry(odometry_message(3))
+    node.worker.offer(image_message(3, 4 * 10**9))
+    wait_for(lambda: counters.used == 1)
+    assert len(node.loops.place_map) == 1
+
+
+def raising_full(location):
+    """Make what SQLite raises on a full disk, as the store passes it on."""
+    def append(_):
+        with translated(Path(location)):
+            raise sqlite3.OperationalError('database or disk is full')
+
+    return append
 
 
 def test_a_false_accept_rate_asks_only_the_saved_map_for_a_calibration(

@@ -38,6 +38,8 @@ from .pictures import Pictures
 from .services import Services
 
 CONFIGURED = 'is read when the node is configured: clean it up first'
+FAILURES_EACH_S = 10.0
+"""Time between two lines of what each image may meet again."""
 Transition = Callable[['Localizer', LifecycleState], TransitionCallbackReturn]
 
 
@@ -196,11 +198,13 @@ class Localizer(LifecycleNode):
                     consumer(seen)
         except ImageError as error:
             return self._bad(message, str(error))
+        except R2FormerError as error:  # the disk is full, a row of the map is damaged
+            return self._failed(message, str(error))
         except Exception as error:
             if not self.context.ok():  # shutting down: nobody is left to publish to
                 return True
-            self.get_logger().error(traceback.format_exc())
-            return self._bad(message, f'{type(error).__name__}: {error}')
+            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=FAILURES_EACH_S)
+            return self._failed(message, f'{type(error).__name__}: {error}')
         return True
 
     def _see(self, message: ImageLike) -> Seen:
@@ -217,6 +221,14 @@ class Localizer(LifecycleNode):
         self.get_logger().warning(
             f'image of stamp {stamp_ns} skipped: {reason}', throttle_duration_sec=1.0
         )
+        return False
+
+    def _failed(self, message: ImageLike, reason: str) -> bool:
+        """Say what went wrong, which is not the image's fault; the next one is tried."""
+        self.statistics.saw_failure(reason)
+        stamp_ns = stamp_ns_from(message.header.stamp)
+        self.get_logger().error(
+            f'image of stamp {stamp_ns} failed: {reason}', throttle_duration_sec=FAILURES_EACH_S)
         return False
 
     def _describe(self, recognizer: Recognizer) -> None:
