@@ -29,9 +29,11 @@ from test_localizer import (
     SETTINGS,
     SUCCESS,
     TOPIC,
+    assert_offers,
     config,  # noqa: F401
     image_message,
     make_node,  # noqa: F401
+    of_raw_images,
     wait_for,
 )
 
@@ -41,7 +43,7 @@ from r2former_ros.errors import ConfigError
 from r2former_ros.geometry import angle_deg, distance_m, pose_from_yaw
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.records import Hypothesis, LoopClosure, Place, StampedPose, View
-from r2former_ros.ros import loop_reporter
+from r2former_ros.ros import interface, loop_reporter
 from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.pose_graph_node import PoseGraphNode, TumFile, last_write
@@ -277,6 +279,18 @@ def back_end():
     """The node pose_graph, where each loop closure counts."""
     with back_end_with('-p', 'pose_graph.min_support:=0') as node:
         yield node
+
+
+def test_topics_and_services_of_loop_closure_are_those_of_the_tables(
+    make_node, tmp_path  # noqa: F811
+):
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    assert_offers(node, of_raw_images(interface.LOCALIZER), interface.LOOP_CLOSURE)
+
+
+def test_topics_of_the_back_end_are_those_of_the_table(back_end):
+    assert_offers(back_end, interface.POSE_GRAPH)
 
 
 def test_a_loop_waits_for_its_odometry(back_end):

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
-from nav_msgs.msg import Path as PathMessage
 from numpy.typing import NDArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -26,7 +24,7 @@ from ..records import LoopClosure, StampedPose
 from ..trajectories import write_tum
 from .conversions import loops_from, path_message, stamped_pose_from, transform_message
 from .inputs import STEADY
-from .interface import LATCHED
+from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH
 from .parameters import declare_parameters, read_config, refuse_changes
 
 SECTION = 'pose_graph.'
@@ -55,10 +53,10 @@ class PoseGraphNode(Node):
         self._odometry_frame = ''
         self._published = (0, 0)
         self._loops = 0
-        self._path = self.create_publisher(PathMessage, '~/path', LATCHED)
-        self._correction = self.create_publisher(TransformStamped, '~/correction', LATCHED)
-        self.create_subscription(Odometry, 'odom', self._on_odometry, 100)
-        self.create_subscription(PointCloud2, 'loop_closures', self._on_loops, 100)
+        self._path, self._correction = (
+            self.create_publisher(one.message, one.name, one.qos) for one in (PATH, CORRECTION))
+        for one, take in ((GRAPH_ODOMETRY, self._on_odometry), (GRAPH_LOOPS, self._on_loops)):
+            self.create_subscription(one.message, one.name, take, one.qos)
         self.create_timer(self.config.publish_period_s, self.publish, clock=STEADY)
 
     def publish(self) -> None:
