@@ -3,12 +3,13 @@
 """The launch files: their arguments by their source, and for real where launch is installed."""
 
 import ast
-import importlib.util
 from pathlib import Path
 
 import pytest
+from fakes import module_of
 
-LAUNCH = Path(__file__).parents[1] / 'launch' / 'localize.launch.py'
+ROOT = Path(__file__).parents[1]
+LAUNCH = ROOT / 'launch' / 'localize.launch.py'
 SLAM = LAUNCH.with_name('slam.launch.py')
 ARGUMENTS = {
     'map', 'image', 'odom', 'image_transport', 'weights', 'device', 'params_file', 'autostart',
@@ -63,14 +64,6 @@ def test_the_parameters_of_slam_are_settings_and_turn_loop_closure_on():
     config = load_yaml(SLAM.parents[1] / 'config' / 'slam.yaml')
     assert config.loop_closure.enabled
     assert config.map.keyframe_distance_m > 0
-
-
-def module_of(path):
-    """Import a launch file."""
-    spec = importlib.util.spec_from_file_location(path.name.split('.')[0], path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_pose_graph_hears_the_localizer():
