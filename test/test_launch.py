@@ -3,6 +3,7 @@
 """The launch files: their arguments by their source, and for real where launch is installed."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_slam_hands_on_what_localize_takes():
     assert set(constants['ARGUMENTS']) - own | {'params_file'} == ARGUMENTS
     for default, description in constants['ARGUMENTS'].values():
         assert isinstance(default, str) and description
+
+
+def test_commands_of_the_docs_give_arguments_that_exist():
+    taken = {'localize': ARGUMENTS, 'two_cameras': {'map'},
+             'slam': {*constants_of(SLAM)['ARGUMENTS'], 'params_file'}}
+    shown = set()
+    for page in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]:
+        text = page.read_text().replace('\\\n', '')
+        for name, rest in re.findall(r'r2former_ros (\w+)\.launch\.py([^\n`#]*)', text):
+            assert set(re.findall(r'(\w+):=', rest)) <= taken[name], page
+            shown.add(name)
+    assert shown == set(taken)
 
 
 def test_the_parameters_of_slam_are_settings_and_turn_loop_closure_on():
