@@ -79,6 +79,32 @@ A camera that stands still outside the map, before something that scores above
 `r2former map calibrate`.
 """
 
+LAUNCHING = """
+## Namespaces, several cameras, compressed images, bags
+
+`namespace:=` moves the node and what it publishes: `/front/localizer/pose`. A topic that begins
+with `/` stays where it is, so name the camera's and the odometry's with it. Nodes may share a map
+file, and `/diagnostics`, where the name of each tells them apart. For other cameras than `front`
+and `rear`, copy the second of these and change its list.
+
+```sh
+ros2 launch r2former_ros localize.launch.py map:=site.r2map namespace:=front \\
+  image:=/front/image_raw odom:=/front/odom
+ros2 launch r2former_ros two_cameras.launch.py map:=site.r2map  # /front, /rear
+ros2 launch r2former_ros slam.launch.py namespace:=robot1 image:=/robot1/camera/image_raw \\
+  camera_info:=/robot1/camera/camera_info odom:=/robot1/odom tum:=robot1.tum
+```
+
+`image_transport:=compressed image:=/camera/image_raw` listens to `/camera/image_raw/compressed`.
+
+For a bag, start the node with the bag's clock. Stamps of results are those of the images in either
+case; the clock stamps `/diagnostics`. The node's timers run by the computer's own clock.
+
+```sh
+ros2 launch r2former_ros localize.launch.py map:=site.r2map use_sim_time:=true
+ros2 bag play lap --clock
+```
+"""
 BACK_END = """
 ## The node `pose_graph`
 
@@ -119,7 +145,7 @@ def node_reference() -> str:
               f'\nA loop closure has more: {" ".join(loop_fields[len(fields):])},\n'
               'the rotation of `place_T_query` and the unit vector from the place to the query; '
               'NaN where they are\nnot known.\n', STATES,
-              BACK_END, *interface_tables(POSE_GRAPH, '###')]
+              LAUNCHING, BACK_END, *interface_tables(POSE_GRAPH, '###')]
     return ''.join(parts).rstrip('\n') + '\n'
 
 

@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the network, so that everything above the model runs in milliseconds."""
+"""A stand-in for the network, so that all above it runs in milliseconds, and other helpers."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import torch
@@ -64,3 +67,13 @@ def picture(seed: int, height: int = 48, width: int = 64, brightness: float = 0.
     columns = np.arange(width) * GRID // width
     image = blocks[rows][:, columns] + brightness
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def module_of(path: Path) -> ModuleType:
+    """Import a file that is in no package."""
+    spec = importlib.util.spec_from_file_location(path.name.split('.')[0], path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module

@@ -3,34 +3,25 @@
 """What the documents say, against the code."""
 
 import ast
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+from fakes import module_of
 
 ROOT = Path(__file__).parents[1]
-
-
-def reference_maker():
-    """Import docs/make_reference.py."""
-    path = ROOT / 'docs' / 'make_reference.py'
-    spec = importlib.util.spec_from_file_location('make_reference', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
+REFERENCE = module_of(ROOT / 'docs' / 'make_reference.py')
 PAGES = ['README.md', *(f'docs/{path.name}' for path in sorted((ROOT / 'docs').glob('*.md')))]
 
 
 def test_the_table_of_settings_is_current():
-    assert (ROOT / 'docs' / 'settings.md').read_text() == reference_maker().reference()
+    assert (ROOT / 'docs' / 'settings.md').read_text() == REFERENCE.reference()
 
 
 def test_the_table_of_topics_and_services_is_current():
     pytest.importorskip('rclpy')
-    assert (ROOT / 'docs' / 'node.md').read_text() == reference_maker().node_reference()
+    assert (ROOT / 'docs' / 'node.md').read_text() == REFERENCE.node_reference()
 
 
 @pytest.mark.parametrize('page', PAGES)

@@ -3,12 +3,14 @@
 """The launch files: their arguments by their source, and for real where launch is installed."""
 
 import ast
-import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+from fakes import module_of
 
-LAUNCH = Path(__file__).parents[1] / 'launch' / 'localize.launch.py'
+ROOT = Path(__file__).parents[1]
+LAUNCH = ROOT / 'launch' / 'localize.launch.py'
 SLAM = LAUNCH.with_name('slam.launch.py')
 ARGUMENTS = {
     'map', 'image', 'odom', 'image_transport', 'weights', 'device', 'params_file', 'autostart',
@@ -57,20 +59,24 @@ def test_slam_hands_on_what_localize_takes():
         assert isinstance(default, str) and description
 
 
+def test_commands_of_the_docs_give_arguments_that_exist():
+    taken = {'localize': ARGUMENTS, 'two_cameras': {'map'},
+             'slam': {*constants_of(SLAM)['ARGUMENTS'], 'params_file'}}
+    shown = set()
+    for page in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]:
+        text = page.read_text().replace('\\\n', '')
+        for name, rest in re.findall(r'r2former_ros (\w+)\.launch\.py([^\n`#]*)', text):
+            assert set(re.findall(r'(\w+):=', rest)) <= taken[name], page
+            shown.add(name)
+    assert shown == set(taken)
+
+
 def test_the_parameters_of_slam_are_settings_and_turn_loop_closure_on():
     from r2former_ros.config import load_yaml
 
     config = load_yaml(SLAM.parents[1] / 'config' / 'slam.yaml')
     assert config.loop_closure.enabled
     assert config.map.keyframe_distance_m > 0
-
-
-def module_of(path):
-    """Import a launch file."""
-    spec = importlib.util.spec_from_file_location(path.name.split('.')[0], path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_pose_graph_hears_the_localizer():

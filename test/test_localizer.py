@@ -3,6 +3,8 @@
 """The node under real rclpy: its lifecycle, and images between two processes."""
 
 import json
+import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,7 @@ from r2former_ros.ros.conversions import header_from, pose_from
 from r2former_ros.ros.diagnostics import WINDOW, Statistics, status_of
 from r2former_ros.ros.live import LiveNode, own_domain
 from r2former_ros.ros.localizer import Localizer
+from r2former_ros.ros.spinning import spin_until_interrupted
 
 pytestmark = pytest.mark.ros
 TOPIC = '/camera/image_raw'
@@ -142,7 +145,36 @@ def test_images_of_another_process_come_back_as_hypotheses(config):
     assert live._process.returncode == 0
 
 
-def test_compressed_images_and_a_best_effort_publisher(config):
+LINGERING = """
+import sys, time
+from pathlib import Path
+from r2former_ros.ros import localizer
+
+def lingering(node, message, see=localizer.Localizer._see):
+    if message.header.stamp.nanosec == 99:
+        Path({flag!r}).touch()
+        time.sleep(1.0)
+    return see(node, message)
+
+localizer.Localizer._see = lingering
+sys.exit(localizer.main())
+"""
+
+
+@pytest.fixture
+def at_work(monkeypatch, tmp_path):
+    """Let the node linger over the image of stamp 99: the file is there while it does."""
+    flag, start = tmp_path / 'at_work', subprocess.Popen
+
+    def start_lingering(command):
+        at = command.index('-m')
+        return start([*command[:at], '-c', LINGERING.format(flag=str(flag)), *command[at + 2:]])
+
+    monkeypatch.setattr(subprocess, 'Popen', start_lingering)
+    return flag
+
+
+def test_compressed_images_a_best_effort_publisher_and_an_interrupt_at_work(config, at_work):
     config = replace(config, node=replace(config.node, image_transport='compressed'))
     topic = f'{TOPIC}/compressed'
     jpeg = thumbnail_jpeg(picture(2, 96, 128), 128, 95)
@@ -151,17 +183,19 @@ def test_compressed_images_and_a_best_effort_publisher(config):
         publisher = live.node.create_publisher(CompressedImage, topic, best_effort)
         wait_for(lambda: publisher.get_subscription_count() > 0)
 
-        def offer():
+        def offer(stamp_ns, taken):
             publisher.publish(CompressedImage(
-                header=header_from(77, 'left_camera'), format='jpeg', data=jpeg))
+                header=header_from(stamp_ns, 'left_camera'), format='jpeg', data=jpeg))
             time.sleep(0.1)
-            return 77 in live.run.hypotheses
+            return taken()
 
-        wait_for(offer)
+        wait_for(lambda: offer(77, lambda: 77 in live.run.hypotheses))
         publisher.publish(CompressedImage(
             header=header_from(78, ''), format='jpeg', data=jpeg[: len(jpeg) // 2]))
         wait_for(lambda: live.run.count('bad') == 1)
         said = live.run.hypotheses[77]
+        wait_for(lambda: offer(99, at_work.exists))
+    assert live._process.returncode == 0 and 99 not in live.run.hypotheses
     best = max(said.hypotheses, key=lambda one: one.similarity)
     assert best.place.place_id == 3
 
@@ -357,6 +391,37 @@ def test_an_error_nobody_expected_is_traced_once_in_a_while(make_node, capfd):
     assert said.count('Traceback') == 1
     assert said.count("image of stamp 0 failed: KeyError: 'a bug'") == 1
     assert node.statistics.last_failure == "KeyError: 'a bug'"
+
+
+@pytest.fixture
+def interrupt_handler():
+    """Restore what an interrupt does."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+class Overtaken(SingleThreadedExecutor):
+    """Meet a context that is gone, as the executor does that a signal interrupts."""
+
+    def spin(self):
+        rclpy.shutdown()
+        raise RuntimeError('failed to initialize wait set: the given context is not valid')
+
+
+class Broken(SingleThreadedExecutor):
+    """Fail while nobody has ended anything."""
+
+    def spin(self):
+        raise RuntimeError('a bug')
+
+
+def test_an_interrupt_ends_what_runs_and_other_errors_are_raised(interrupt_handler):
+    with own_domain():
+        with pytest.raises(RuntimeError, match='a bug'):
+            spin_until_interrupted(Broken())
+        spin_until_interrupted(Overtaken())
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real photographs through bags, a map and the live node: two laps of one street."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('rclpy')
+
+from fakes import module_of
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.evaluation.measures import Protocol, recalls
@@ -25,10 +26,7 @@ pytestmark = [
 
 
 def test_a_second_lap_is_localized_on_the_map_of_the_first(tmp_path):
-    path = ROOT / 'benchmarks' / 'live_sequence.py'
-    spec = importlib.util.spec_from_file_location('live_sequence', path)
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    benchmark = module_of(ROOT / 'benchmarks' / 'live_sequence.py')
     config = with_values(Config(), {'model.device': 'cpu'})
     for lap in (0, 1):
         benchmark.write_lap(SEQUENCE, DATA, lap, tmp_path / f'lap_{lap}', FRAMES)

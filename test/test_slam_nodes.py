@@ -7,8 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,7 @@ from r2former_ros.trajectories import PoseBuffer, read_trajectory
 pytestmark = pytest.mark.ros
 SLAM_PARAMETERS = Path(__file__).parents[1] / 'config' / 'slam.yaml'
 PLACES = 8
+STEPS = 2 * PLACES
 DRIVE = {
     'loop_closure.enabled': True, 'loop_closure.exclusion_s': PLACES - 0.5,
     'loop_closure.exclusion_m': 5.0, 'loop_closure.min_score': 0.0,
@@ -82,61 +83,91 @@ def start_pose_graph(tum_path, **streams):
     return subprocess.Popen(command, **streams)
 
 
-def test_a_drive_through_both_nodes_and_a_kill(tmp_path):
-    """Loops reach the back end, the path is mended, and no acknowledged keyframe is lost."""
-    settings = with_values(Config(), {**SETTINGS, **DRIVE, 'loop_closure.folder': str(tmp_path)})
-    loops, paths, count = [], [], 2 * PLACES
-    process = None
-    with own_domain():
-        live = LiveNode(settings, TOPIC)
+@dataclass
+class Drive:
+    """What two laps through both nodes gave, and where they left their files."""
+
+    folder: Path
+    loops: list
+    paths: list
+    saved: Trigger.Response | None = None
+    exit_code: int | None = None
+
+    def maps(self):
+        """Return the grown map, which was killed, and its copy."""
+        return sorted(self.folder.glob('drive_*.r2map'))
+
+
+@pytest.fixture(scope='module')
+def drive(tmp_path_factory):
+    """Drive twice in a circle; then interrupt the back end and kill the localizer."""
+    driven = Drive(tmp_path_factory.mktemp('drive'), [], [])
+    settings = with_values(
+        Config(), {**SETTINGS, **DRIVE, 'loop_closure.folder': str(driven.folder)})
+    with own_domain(), closing(LiveNode(settings, TOPIC)) as live, \
+            start_pose_graph(driven.folder / 'path.tum') as process:
         try:
-            process = start_pose_graph(tmp_path / 'path.tum')
             live.__enter__()
-            node = live.node
-            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            node.create_subscription(PointCloud2, '/localizer/loop_closures', loops.append, 100)
-            node.create_subscription(PathMessage, '/pose_graph/path', paths.append, latched)
-            save = node.create_client(Trigger, '/localizer/save_map')
-            images = node.create_publisher(Image, TOPIC, 10)
-            odometry = node.create_publisher(Odometry, '/odom', 100)
-            wait_for(lambda: images.get_subscription_count() == 1
-                     and odometry.get_subscription_count() == 2
-                     and node.count_publishers('/pose_graph/path') == 1
-                     and node.count_subscribers('/localizer/loop_closures') == 2
-                     and save.service_is_ready())
-            for i in range(count):
-                odometry.publish(odometry_message(i, drift=0.02))
-                images.publish(image_message(i % PLACES, (i + 1) * 10**9))
-                wait_for(lambda n=i + 1: live.run.count('keyframes') == n)
-            wait_for(lambda: len(loops) == PLACES)
-            future = save.call_async(Trigger.Request())
-            wait_for(future.done)
-            wait_for(lambda: paths and len(paths[-1].poses) == count)
+            send_laps(live, driven)
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=20) == 0
+            driven.exit_code = process.wait(timeout=20)
             live._process.send_signal(signal.SIGKILL)
             live._process.wait()
         finally:
-            if process is not None:
-                process.kill()
-            live.close()
-    assert [one.header.stamp.sec for one in loops] == list(range(PLACES + 1, count + 1))
-    for message in loops:
+            process.kill()
+    return driven
+
+
+def send_laps(live, driven):
+    """Send odometry and images one by one, and collect what both nodes say."""
+    node = live.node
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(PointCloud2, '/localizer/loop_closures', driven.loops.append, 100)
+    node.create_subscription(PathMessage, '/pose_graph/path', driven.paths.append, latched)
+    save = node.create_client(Trigger, '/localizer/save_map')
+    images = node.create_publisher(Image, TOPIC, 10)
+    odometry = node.create_publisher(Odometry, '/odom', 100)
+    wait_for(lambda: images.get_subscription_count() == 1
+             and odometry.get_subscription_count() == 2
+             and node.count_publishers('/pose_graph/path') == 1
+             and node.count_subscribers('/localizer/loop_closures') == 2
+             and save.service_is_ready())
+    for i in range(STEPS):
+        odometry.publish(odometry_message(i, drift=0.02))
+        images.publish(image_message(i % PLACES, (i + 1) * 10**9))
+        wait_for(lambda n=i + 1: live.run.count('keyframes') == n)
+    wait_for(lambda: len(driven.loops) == PLACES)
+    future = save.call_async(Trigger.Request())
+    wait_for(future.done)
+    driven.saved = future.result()
+    wait_for(lambda: driven.paths and len(driven.paths[-1].poses) == STEPS)
+
+
+def test_loop_closures_of_a_drive_are_a_lap_apart(drive):
+    assert [one.header.stamp.sec for one in drive.loops] == list(range(PLACES + 1, STEPS + 1))
+    for message in drive.loops:
         (loop,) = loops_from(message)
         assert message.header.frame_id == 'odom' and loop.view is None
         assert loop.stamp_ns - loop.hypothesis.place.stamp_ns == PLACES * 10**9
-    corrected = list(read_trajectory(tmp_path / 'path.tum'))
-    assert len(corrected) == count
+
+
+def test_the_path_of_a_drive_is_mended_and_written_at_an_interrupt(drive):
+    assert drive.exit_code == 0
+    corrected = list(read_trajectory(drive.folder / 'path.tum'))
+    assert len(corrected) == STEPS
     first, second = (corrected[i].map_T_camera for i in (3, 3 + PLACES))
     assert distance_m(first, second) < distance_m(pose_at(3, 0.02), pose_at(3 + PLACES, 0.02)) / 2
-    assert future.result().success and f'{count} places in' in future.result().message
-    files = list(tmp_path.glob('drive_*.r2map'))
-    assert len(files) == 2 and any(path.stem.endswith('_saved') for path in files)
-    for path in files:
+
+
+def test_no_keyframe_of_a_drive_is_lost_by_a_kill(drive):
+    assert drive.saved.success and f'{STEPS} places in' in drive.saved.message
+    grown, saved = drive.maps()
+    assert saved.stem == f'{grown.stem}_saved'
+    for path in (grown, saved):
         with PlaceMap.open(path) as place_map:
             assert list(place_map.problems()) == []
             stamps = [place.stamp_ns for place in place_map.places().values()]
-        assert stamps == [(i + 1) * 10**9 for i in range(count)]
+        assert stamps == [(i + 1) * 10**9 for i in range(STEPS)]
 
 
 def test_a_saved_map_and_the_own_past_are_told_apart(make_node, tmp_path):  # noqa: F811

@@ -2,24 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A minute's soak of the real node: nothing grows, and every image is accounted for."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('rclpy')
 
+from fakes import module_of
+
 pytestmark = pytest.mark.ros
 SECONDS = 60
 
 
 def test_counters_add_up_and_neither_memory_nor_latency_grows(tmp_path):
-    path = Path(__file__).parents[1] / 'benchmarks' / 'soak.py'
-    spec = importlib.util.spec_from_file_location('soak', path)
-    benchmark = importlib.util.module_from_spec(spec)
-    sys.modules['soak'] = benchmark  # dataclasses look there
-    spec.loader.exec_module(benchmark)
+    benchmark = module_of(Path(__file__).parents[1] / 'benchmarks' / 'soak.py')
     result = benchmark.soak(SECONDS / 60, tmp_path)
     assert result.played == round(SECONDS * benchmark.RATE_HZ)
     assert 0 < result.counts['received'] <= result.played - result.unsent

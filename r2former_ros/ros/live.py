@@ -38,6 +38,7 @@ from .player import Player
 START_TIMEOUT_S = 180.0
 CONFIGURE_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
+"""After the image at work, Python looks through PyTorch's objects at its end: 2 s of a core."""
 SETTLE_TIMEOUT_S = 20.0
 DOMAINS = 100
 """Domain ids that are safe to use on Linux: their ports lie below the ephemeral ones."""

@@ -9,7 +9,6 @@ keeps the newest message and returns; one worker thread does the rest.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -36,6 +35,7 @@ from .outputs import Consumer, Outputs, Seen
 from .parameters import declare_parameters, read_config, refuse_changes
 from .pictures import Pictures
 from .services import Services
+from .spinning import spin_until_interrupted
 
 CONFIGURED = 'is read when the node is configured: clean it up first'
 FAILURES_EACH_S = 10.0
@@ -299,12 +299,8 @@ def main(args: list[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        spin_until_interrupted(executor)
     finally:
-        # ros2 launch and a terminal both send an interrupt: the second must not cut this short.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         node._stop()
         node._release()
         node.destroy_node()

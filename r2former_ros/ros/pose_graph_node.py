@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections import deque
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import rclpy
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
@@ -26,6 +25,7 @@ from .conversions import loops_from, path_message, stamped_pose_from, transform_
 from .inputs import STEADY
 from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH
 from .parameters import declare_parameters, read_config, refuse_changes
+from .spinning import spin_until_interrupted
 
 SECTION = 'pose_graph.'
 STARTED = 'is read when the node starts: start it again with the new value'
@@ -186,12 +186,8 @@ def main(args: list[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        spin_until_interrupted(executor)
     finally:
-        # ros2 launch and a terminal both send an interrupt: the second must not cut this short.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         exit_code = last_write(node)
         node.destroy_node()
         rclpy.try_shutdown()

@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run nodes until they are told to end."""
+
+from __future__ import annotations
+
+import signal
+
+from rclpy.executors import Executor, ExternalShutdownException
+
+
+def spin_until_interrupted(executor: Executor) -> None:
+    """
+    Run callbacks until an interrupt or a shutdown; from then on interrupts are ignored.
+
+    ros2 launch and a terminal both send one: the second must not cut short what is left to do.
+    """
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except RuntimeError:
+        # rclpy shuts down in the signal's handler, under whatever runs: a callback that
+        # publishes, or the executor between two waits, meets a context that is gone.
+        if executor.context.ok():
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
