@@ -22,6 +22,7 @@ from r2former_ros.cli import main as r2former
 from r2former_ros.config import RERANK_PROFILES
 
 STAGES = ('encode', 'retrieve', 'rerank')
+MARKERS = ('o', 's', '^')
 
 
 def main() -> None:
@@ -45,7 +46,8 @@ def main() -> None:
 def measure(dataset: Path, profile: str, weights: str, path: Path) -> dict[str, Any]:
     """Run the evaluation and return what it wrote."""
     code = r2former(['evaluate', '--dataset', str(dataset), '--weights', weights,
-                     '--set', f'rerank.profile={profile}', '--json', str(path)])
+                     '--set', f'rerank.profile={profile}', '--json', str(path),
+                     '--cache', str(path.parent / 'cache')])
     if code:
         raise SystemExit(code)
     result: dict[str, Any] = json.loads(path.read_text())
@@ -54,7 +56,8 @@ def measure(dataset: Path, profile: str, weights: str, path: Path) -> dict[str, 
 
 def name_of(dataset: Path) -> str:
     """Return folder and file without what all files share."""
-    return f'{dataset.parent.name} {dataset.stem.removeprefix("ground_truth")}'.strip(' _')
+    pairing = dataset.stem.removeprefix('ground_truth').replace('__', ' to ')
+    return f'{dataset.parent.name} {pairing}'.replace('_', ' ').strip()
 
 
 def point(result: dict[str, Any]) -> tuple[float, float]:
@@ -74,22 +77,20 @@ def table(points: dict[tuple[str, str], tuple[float, float]]) -> str:
 
 
 def draw(points: dict[tuple[str, str], tuple[float, float]]) -> Figure:
-    """Draw a line a dataset through its profiles."""
-    figure = Figure(figsize=(6.4, 4.0), layout='constrained')
+    """Draw a line a dataset through its profiles, each with a marker of its own."""
+    figure = Figure(figsize=(7.2, 4.0), layout='constrained')
     axes = figure.add_subplot()
     for name in dict.fromkeys(name for name, _ in points):
         cells = [points[name, profile] for profile in RERANK_PROFILES]
-        axes.plot(*zip(*cells, strict=True), marker='o', label=name)
-    highest = max(recall for _, recall in points.values())
-    first = next(iter(points))[0]
-    for profile in RERANK_PROFILES:
-        axes.annotate(profile, (points[first, profile][0], highest), xytext=(0, 12),
-                      textcoords='offset points', ha='center', fontsize=9)
-    axes.set_xscale('log')
-    axes.set_ylim(0, 1)
+        (line,) = axes.plot(*zip(*cells, strict=True), label=name)
+        for cell, marker in zip(cells, MARKERS, strict=True):
+            axes.plot(*cell, marker, color=line.get_color())
+    for profile, marker in zip(RERANK_PROFILES, MARKERS, strict=True):
+        axes.plot([], [], marker, color='black', label=profile)
+    axes.set_xlim(left=0)
     axes.set_xlabel('median time of a query [ms]')
     axes.set_ylabel('recall@1 after reranking')
-    axes.legend(fontsize=8, loc='lower right')
+    figure.legend(fontsize=8, loc='outside right center')
     return figure
 
 

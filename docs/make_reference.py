@@ -7,10 +7,16 @@ Write the tables of the docs from the code that defines what they say.
     python docs/make_reference.py node > docs/node.md
 """
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from r2former_ros.config import options
+
+if TYPE_CHECKING:
+    from r2former_ros.ros.interface import Interface
 
 SETTINGS = """# Settings
 
@@ -24,7 +30,7 @@ NODE = """# The node `localizer`
 
 A lifecycle node: configuring loads weights and map, activating subscribes. Names are relative to
 the node: `~/pose` of `/localizer` is `/localizer/pose`. Written by `docs/make_reference.py node`;
-a test holds it against a running node. Parameters: [settings.md](settings.md).
+tests hold it against the nodes. Parameters: [settings.md](settings.md).
 
 """
 STATES = """
@@ -73,6 +79,14 @@ A camera that stands still outside the map, before something that scores above
 `r2former map calibrate`.
 """
 
+BACK_END = """
+## The node `pose_graph`
+
+Corrects odometry by loop closures; [slam.md](slam.md) says how. It is no lifecycle node, and reads
+its parameters, `pose_graph.*`, when it starts. Names are relative to it: `/pose_graph/path`.
+
+"""
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table."""
@@ -92,26 +106,34 @@ def reference() -> str:
 
 def node_reference() -> str:
     """Return the page of topics and services."""
-    from r2former_ros.ros import interface
-    from r2former_ros.ros.conversions import HYPOTHESIS
+    from r2former_ros.ros.conversions import HYPOTHESIS, LOOP
+    from r2former_ros.ros.interface import LOCALIZER, LOOP_CLOSURE, POSE_GRAPH
 
-    parts = [NODE]
-    head = ('topic', 'type', 'QoS', 'rate', 'meaning')
-    both = (('Publishes', interface.PUBLISHED), ('Subscribes', interface.SUBSCRIBED))
+    parts = [NODE, *interface_tables(LOCALIZER, '##'),
+             '## With `loop_closure.enabled`\n\n', *interface_tables(LOOP_CLOSURE, '###')]
+    fields, loop_fields = (
+        [f'`{name}`' for name in kind.names or ()] for kind in (HYPOTHESIS, LOOP))
+    parts += ['## Fields of a hypothesis\n\n', ' '.join(fields), '\n\n',
+              'Position and rotation are NaN where a place has no pose; `inliers` is -1 where no '
+              'geometric\ncheck was made; the stamp is the place\'s own.\n',
+              f'\nA loop closure has more: {" ".join(loop_fields[len(fields):])},\n'
+              'the rotation of `place_T_query` and the unit vector from the place to the query; '
+              'NaN where they are\nnot known.\n', STATES,
+              BACK_END, *interface_tables(POSE_GRAPH, '###')]
+    return ''.join(parts).rstrip('\n') + '\n'
+
+
+def interface_tables(interface: Interface, level: str) -> Iterator[str]:
+    """Yield headings and tables of what a node publishes, subscribes to and serves."""
+    both = (('Publishes', interface.published), ('Subscribes', interface.subscribed))
     for title, topics in both:
         rows = [(f'`{one.name}`', type_name(one.message), one.qos_text(), one.rate, one.meaning)
                 for one in topics]
-        parts += [f'## {title}\n\n', table(head, rows), '\n']
-    rows = [(f'`{one.name}`', type_name(one.kind), one.meaning) for one in interface.SERVICES]
-    parts += ['## Services\n\n', table(('service', 'type', 'meaning'), rows)]
-    rows = [(f'`{one.name}`', type_name(getattr(one, 'message', None) or one.kind), one.meaning)
-            for one in interface.LOOP_CLOSURE]
-    parts += ['\n## With `loop_closure.enabled`\n\n', table(('name', 'type', 'meaning'), rows)]
-    fields = [f'`{name}`' for name in HYPOTHESIS.names or ()]
-    parts += ['\n## Fields of a hypothesis\n\n', ' '.join(fields), '\n\n',
-              'Position and rotation are NaN where a place has no pose; `inliers` is -1 where no '
-              'geometric\ncheck was made; the stamp is the place\'s own.\n', STATES]
-    return ''.join(parts)
+        head = ('topic', 'type', 'QoS', 'rate', 'meaning')
+        yield f'{level} {title}\n\n{table(head, rows)}\n'
+    if interface.services:
+        rows = [(f'`{one.name}`', type_name(one.kind), one.meaning) for one in interface.services]
+        yield f'{level} Services\n\n{table(("service", "type", "meaning"), rows)}\n'
 
 
 def type_name(kind: type) -> str:

@@ -222,21 +222,42 @@ def resident_mb():
     return int(line.split()[1]) / 1024
 
 
+def assert_offers(node, *parts):
+    """Hold a node's topics, their quality of service and its services against the tables."""
+    for ends, kind in ((node.publishers, 'published'), (node.subscriptions, 'subscribed')):
+        expected = {node.resolve_topic_name(one.name): one
+                    for part in parts for one in getattr(part, kind)}
+        own = {end.topic_name: end for end in ends if is_ours(end.topic_name)}
+        assert set(own) == set(expected)
+        for name, topic in expected.items():
+            assert own[name].msg_type is topic.message
+            if topic.qos is not None:
+                assert described(own[name].qos_profile) == described(topic.qos), name
+    services = {one.service_name for one in node.services if is_ours(one.service_name)}
+    assert services == {node.resolve_service_name(one.name) for part in parts
+                        for one in part.services}
+
+
+def is_ours(name):
+    """Say whether a topic or service is not one that each node has."""
+    return not name.startswith(OF_RCLPY) and name.rsplit('/', 1)[-1] not in OF_LIFECYCLE
+
+
+def described(qos):
+    """Return what the tables say of a quality of service."""
+    return qos.reliability, qos.durability, qos.depth
+
+
+def of_raw_images(part):
+    """Leave out the topic that is listened to in place of another."""
+    return replace(part, subscribed=tuple(
+        one for one in part.subscribed if one is not interface.COMPRESSED))
+
+
 def test_topics_services_and_parameters_are_those_of_the_tables(make_node):
     node = make_node()
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
-
-    def resolved(entries):
-        return {node.resolve_topic_name(one.name) for one in entries}
-
-    def offered(names):
-        return {one for one in names if not one.startswith(OF_RCLPY)
-                and one.rsplit('/', 1)[-1] not in OF_LIFECYCLE}
-
-    assert offered(one.topic_name for one in node.publishers) == resolved(interface.PUBLISHED)
-    assert offered(one.topic_name for one in node.subscriptions) == \
-        resolved(interface.SUBSCRIBED) - {'/image/compressed'}
-    assert offered(one.service_name for one in node.services) == resolved(interface.SERVICES)
+    assert_offers(node, of_raw_images(interface.LOCALIZER))
     declared = set(node.get_parameters_by_prefix(''))
     assert {one.name for one in options()} == \
         {one for one in declared if not one.startswith(('use_sim_time', 'start_type'))}
@@ -321,6 +342,21 @@ def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
     shown = cv2.resize(picture(1, 96, 128), (320, 240), interpolation=cv2.INTER_AREA)
     same = np.abs(pixels[:, :320].astype(int) - shown).max(axis=2) < 10
     assert same.mean() > 0.5
+
+
+def test_an_error_nobody_expected_is_traced_once_in_a_while(make_node, capfd):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+
+    def broken(_):
+        raise KeyError('a bug')
+
+    node.consumers.append(broken)
+    assert [node._work(image_message(1, i)) for i in range(3)] == [False] * 3
+    said = capfd.readouterr().err
+    assert said.count('Traceback') == 1
+    assert said.count("image of stamp 0 failed: KeyError: 'a bug'") == 1
+    assert node.statistics.last_failure == "KeyError: 'a bug'"
 
 
 def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):
@@ -437,9 +473,10 @@ def spin_until(node, condition):
 def test_a_bad_image_is_old_news_after_as_many_good_ones_as_are_counted():
     statistics = Statistics(0.0)
     statistics.saw_bad('torn')
+    statistics.saw_failure('full')
     good = Recognition(0, State.LOST, (), (), {'encode': 1.0})
     for _ in range(WINDOW - 1):
         statistics.saw(good, 1.0)
-    assert statistics.last_bad == 'torn'
+    assert (statistics.last_bad, statistics.last_failure) == ('torn', 'full')
     statistics.saw(good, 1.0)
-    assert statistics.last_bad == ''
+    assert (statistics.last_bad, statistics.last_failure) == ('', '')

@@ -4,9 +4,12 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('gtsam')
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rclpy.parameter import Parameter
@@ -25,24 +29,29 @@ from test_localizer import (
     SETTINGS,
     SUCCESS,
     TOPIC,
+    assert_offers,
     config,  # noqa: F401
     image_message,
     make_node,  # noqa: F401
+    of_raw_images,
     wait_for,
 )
 
 from r2former_ros.calibration import Calibration, score_settings, write_calibration
-from r2former_ros.config import Config, with_values
+from r2former_ros.config import Config, PoseGraphConfig, options, with_values
+from r2former_ros.errors import ConfigError
 from r2former_ros.geometry import angle_deg, distance_m, pose_from_yaw
 from r2former_ros.place_map import PlaceMap
 from r2former_ros.records import Hypothesis, LoopClosure, Place, StampedPose, View
-from r2former_ros.ros import loop_reporter
+from r2former_ros.ros import interface, loop_reporter
 from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
 from r2former_ros.ros.live import LiveNode, own_domain
-from r2former_ros.ros.pose_graph_node import PoseGraphNode
+from r2former_ros.ros.pose_graph_node import PoseGraphNode, TumFile, last_write
+from r2former_ros.sqlite_store import translated
 from r2former_ros.trajectories import PoseBuffer, read_trajectory
 
 pytestmark = pytest.mark.ros
+SLAM_PARAMETERS = Path(__file__).parents[1] / 'config' / 'slam.yaml'
 PLACES = 8
 DRIVE = {
     'loop_closure.enabled': True, 'loop_closure.exclusion_s': PLACES - 0.5,
@@ -64,13 +73,13 @@ def odometry_message(i, drift=0.0):
     return message
 
 
-def start_pose_graph(tum_path):
+def start_pose_graph(tum_path, **streams):
     """Start the node in a process of its own."""
     command = [sys.executable, '-m', 'r2former_ros.ros.pose_graph_node', '--ros-args',
                '-r', 'loop_closures:=/localizer/loop_closures',
                '-p', f'pose_graph.tum_path:={tum_path}', '-p', 'pose_graph.publish_period_s:=0.1',
                '-p', 'pose_graph.support_m:=100.0']
-    return subprocess.Popen(command)
+    return subprocess.Popen(command, **streams)
 
 
 def test_a_drive_through_both_nodes_and_a_kill(tmp_path):
@@ -176,6 +185,46 @@ def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
     assert stamps == [10**9, 2 * 10**9, 3 * 10**9]
 
 
+def test_a_full_disk_is_said_once_in_a_while_and_localizing_goes_on(
+    make_node, tmp_path, monkeypatch, capfd  # noqa: F811
+):
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    hypotheses, statuses = [], []
+    node.outputs._hypotheses.publish = hypotheses.append
+    node.diagnostics._publisher.publish = lambda message: statuses.extend(message.status)
+    full = node.loops.place_map.store
+    with monkeypatch.context() as patch:
+        patch.setattr(full, 'append', raising_full(full.location))
+        for i in range(3):
+            node.odometry._on_odometry(odometry_message(i))
+            node.worker.offer(image_message(i, (i + 1) * 10**9))
+            wait_for(lambda n=i + 1: node.worker.counters.bad == n)
+    counters = node.worker.counters
+    assert (counters.received, counters.used, counters.dropped) == (3, 0, 0)
+    assert len(hypotheses) == 3 and len(node.loops.place_map) == 0
+    said = capfd.readouterr().err
+    assert said.count('ERROR') == 1 and 'Traceback' not in said
+    assert (f'image of stamp {10**9} failed: {full.location}: cannot be written (database or disk '
+            'is full); is the disk full? Places added before are safe\n') in said
+    node.diagnostics._publish()
+    assert statuses[0].level == DiagnosticStatus.ERROR
+    assert 'is the disk full?' in statuses[0].message
+    node.odometry._on_odometry(odometry_message(3))
+    node.worker.offer(image_message(3, 4 * 10**9))
+    wait_for(lambda: counters.used == 1)
+    assert len(node.loops.place_map) == 1
+
+
+def raising_full(location):
+    """Make what SQLite raises on a full disk, as the store passes it on."""
+    def append(_):
+        with translated(Path(location)):
+            raise sqlite3.OperationalError('database or disk is full')
+
+    return append
+
+
 def test_a_false_accept_rate_asks_only_the_saved_map_for_a_calibration(
     make_node, config, tmp_path  # noqa: F811
 ):
@@ -214,13 +263,34 @@ def test_intrinsics_reach_the_loop_closer(make_node, tmp_path):  # noqa: F811
     assert node.loops.closer.camera is None
 
 
+@contextmanager
+def back_end_with(*arguments):
+    """Run the node pose_graph in this process."""
+    with own_domain(['--ros-args', *arguments]):
+        node = PoseGraphNode()
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+
+
 @pytest.fixture
 def back_end():
-    """The node pose_graph in this process."""
-    with own_domain(['--ros-args', '-p', 'pose_graph.min_support:=0']):
-        node = PoseGraphNode()
+    """The node pose_graph, where each loop closure counts."""
+    with back_end_with('-p', 'pose_graph.min_support:=0') as node:
         yield node
-        node.destroy_node()
+
+
+def test_topics_and_services_of_loop_closure_are_those_of_the_tables(
+    make_node, tmp_path  # noqa: F811
+):
+    node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    assert_offers(node, of_raw_images(interface.LOCALIZER), interface.LOOP_CLOSURE)
+
+
+def test_topics_of_the_back_end_are_those_of_the_table(back_end):
+    assert_offers(back_end, interface.POSE_GRAPH)
 
 
 def test_a_loop_waits_for_its_odometry(back_end):
@@ -265,13 +335,69 @@ def test_loops_on_a_saved_map_move_the_path_to_its_frame(back_end):
     assert correction.transform.rotation.z == pytest.approx(np.sin(1.0), abs=0.01)
 
 
-def test_a_wrong_setting_ends_the_back_end_with_one_line():
-    command = [sys.executable, '-m', 'r2former_ros.ros.pose_graph_node', '--ros-args', '-p',
-               'pose_graph.loop_sigma_m:=-1.0']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert 'pose_graph.loop_sigma_m: -1.0 is outside' in done.stderr
-    assert 'Traceback' not in done.stderr
+@pytest.mark.parametrize(('argument', 'match'), [
+    ('pose_graph.loop_sigma_m:=-1.0', r'pose_graph.loop_sigma_m: -1.0 is outside \[0.001, inf\]'),
+    ('pose_graph.min_support:=2.5', 'pose_graph.min_support: 2.5 is a float, not a int'),
+    ('pose_graph.loop_sigma:=1.0', 'unknown parameters: pose_graph.loop_sigma'),
+])
+def test_a_wrong_setting_is_refused_with_one_line(argument, match):
+    with own_domain(['--ros-args', '-p', argument]), pytest.raises(ConfigError, match=match):
+        PoseGraphNode()
+
+
+def test_settings_of_the_back_end_are_typed_described_and_fixed_from_the_start():
+    """A file for both nodes and an integer are taken; the localizer's settings are not shown."""
+    with back_end_with('--params-file', str(SLAM_PARAMETERS),
+                       '-p', 'pose_graph.loop_sigma_m:=3') as node:
+        assert node.config.loop_sigma_m == 3.0
+        declared = set(node.get_parameters_by_prefix(''))
+        assert {one.name for one in options(PoseGraphConfig, 'pose_graph.')} == \
+            {one for one in declared if not one.startswith(('use_sim_time', 'start_type'))}
+        assert node.describe_parameter('pose_graph.loop_sigma_m').description.endswith('[m]')
+        late, low = node.set_parameters([Parameter('pose_graph.loop_sigma_m', value=5.0),
+                                         Parameter('pose_graph.loop_sigma_m', value=-5.0)])
+        assert not late.successful
+        assert late.reason == 'pose_graph.loop_sigma_m is read when the node starts: start it ' \
+            'again with the new value'
+        assert not low.successful and 'out of range' in low.reason
+        assert node.get_parameter('pose_graph.loop_sigma_m').value == 3.0
+
+
+def test_a_file_that_cannot_be_written_ends_the_back_end_at_the_start(tmp_path):
+    path = tmp_path / 'nowhere' / 'path.tum'
+    process = start_pose_graph(path, stderr=subprocess.PIPE, text=True)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert len(said.splitlines()) == 1
+    assert f'{path}.part: cannot be written (No such file or directory)' in said
+
+
+def test_a_folder_is_no_file_for_the_trajectory(tmp_path):
+    with pytest.raises(ConfigError, match='is a folder; name a file in it'):
+        TumFile(str(tmp_path))
+
+
+def test_the_back_end_goes_on_where_its_file_cannot_be_written_any_more(tmp_path, monkeypatch):
+    folder = tmp_path / 'drive'
+    folder.mkdir()
+    with back_end_with('-p', f'pose_graph.tum_path:={folder}/path.tum') as node:
+        paths, lines, logger = [], [], node.get_logger()
+        monkeypatch.setattr(node, 'get_logger', lambda: logger)
+        monkeypatch.setattr(logger, 'error', lambda line, **_: lines.append(line))
+        node._path.publish = paths.append
+        node._on_odometry(odometry_message(0))
+        node.publish()
+        assert len(read_trajectory(folder / 'path.tum')) == 1 and not lines
+        shutil.rmtree(folder)
+        node._on_odometry(odometry_message(1))
+        node.publish()
+        assert len(paths) == 2 and len(paths[-1].poses) == 2
+        assert last_write(node) == 2
+        assert [line.split(': ')[1] for line in lines] == \
+            ['cannot be written (No such file or directory); it is tried again with each new path',
+             'cannot be written (No such file or directory)']
+        folder.mkdir()
+        assert last_write(node) == 0 and len(read_trajectory(folder / 'path.tum')) == 2
 
 
 def test_poses_of_the_stream_are_found_between_messages():

@@ -34,16 +34,17 @@ class Statistics:
     started_s: float
     last_image_s: float | None = None
     last_bad: str = ''
+    last_failure: str = ''
     state: State = State.LOST
     used_at_s: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latencies_ms: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _good_since_bad: int = 0
 
     def saw(self, recognition: Recognition, now_s: float) -> None:
-        """Take one result into account; a bad image is old news after as many good ones."""
+        """Take one result into account; what went wrong is old news after as many good ones."""
         self._good_since_bad += 1
         if self._good_since_bad >= WINDOW:
-            self.last_bad = ''
+            self.last_bad = self.last_failure = ''
         self.state = recognition.state
         self.used_at_s.append(now_s)
         self.latencies_ms.append(recognition.latency_ms)
@@ -51,6 +52,11 @@ class Statistics:
     def saw_bad(self, reason: str) -> None:
         """Take a bad image into account."""
         self.last_bad = reason
+        self._good_since_bad = 0
+
+    def saw_failure(self, reason: str) -> None:
+        """Take an image into account that failed through no fault of its own."""
+        self.last_failure = reason
         self._good_since_bad = 0
 
     def rate_hz(self) -> float:
@@ -164,6 +170,8 @@ def status_of(
 def _sentence(
     statistics: Statistics, counters: Counters, silent_topic: str
 ) -> tuple[bytes, str]:
+    if statistics.last_failure:
+        return DiagnosticStatus.ERROR, statistics.last_failure
     if silent_topic:
         return DiagnosticStatus.WARN, f'no image arrives on {silent_topic}'
     if statistics.last_bad:

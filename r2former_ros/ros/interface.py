@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The topics and services of the localizer: the one table that the node and the docs are made from.
+The topics and services of both nodes: the one table that the nodes and the docs are made from.
 
-``docs/make_reference.py`` writes it down, and a test holds it against a running node.
+``docs/make_reference.py`` writes it down, and tests hold it against the nodes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from nav_msgs.msg import Odometry, Path
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -59,7 +59,6 @@ COMPRESSED = Topic('image/compressed', CompressedImage, None, 'camera',
                    'JPEG or PNG images, with `node.image_transport` compressed, instead')
 ODOMETRY = Topic('odom', Odometry, QoSProfile(depth=100), 'odometry',
                  'Where the camera has moved; optional. Its child frame stands for the camera')
-SUBSCRIBED = (IMAGE, COMPRESSED, ODOMETRY)
 
 HYPOTHESES = Topic('~/hypotheses', PointCloud2, TEN, 'each image used',
                    'One point a hypothesis, best first; its fields are listed below')
@@ -72,14 +71,12 @@ MARKERS = Topic('~/markers', MarkerArray, TEN, 'each image used, while subscribe
                 'Places grey, hypotheses red to green by score, and the state as text')
 DEBUG_IMAGE = Topic('~/debug_image', Image, TEN, 'each image used, while subscribed',
                     'The query beside its best match, with lines between matched patches')
-PUBLISHED = (HYPOTHESES, POSE, STATE, MARKERS, DEBUG_IMAGE, DIAGNOSTICS)
 
 RELOAD_MAP = Service(
     '~/reload_map', 'Read `map.path` again, with the same weights; a map that fails is not taken')
 RESET = Service('~/reset', 'Forget the images seen so far: the state is lost')
 LOCALIZE_ONCE = Service(
     '~/localize_once', 'Answer with the result of the next image, as one line of JSON')
-SERVICES = (RELOAD_MAP, RESET, LOCALIZE_ONCE)
 
 # These are there only with loop_closure.enabled.
 CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',
@@ -89,7 +86,32 @@ LOOP_CLOSURES = Topic(
     'A keyframe that was taken near a place. The frame is that of the odometry for a place of '
     'this drive, and that of the map for one of a saved map')
 SAVE_MAP = Service('~/save_map', 'Copy the map of this drive')
-LOOP_CLOSURE = (CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP)
+
+# These are of the node pose_graph.
+PATH = Topic('~/path', Path, LATCHED, '`pose_graph.publish_period_s`, if there is anything new',
+             'The corrected path, in `pose_graph.frame_id`')
+CORRECTION = Topic('~/correction', TransformStamped, LATCHED, 'with `~/path`',
+                   "What takes the odometry's frame to `pose_graph.frame_id`")
+GRAPH_ODOMETRY = Topic('odom', Odometry, QoSProfile(depth=100), 'odometry',
+                       'What is corrected; its child frame stands for the camera')
+GRAPH_LOOPS = Topic('loop_closures', PointCloud2, QoSProfile(depth=100), 'each loop closure',
+                    '`~/loop_closures` of the localizer')
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a node, or a part of one, offers and listens to."""
+
+    published: tuple[Topic, ...]
+    subscribed: tuple[Topic, ...]
+    services: tuple[Service, ...] = ()
+
+
+LOCALIZER = Interface(
+    (HYPOTHESES, POSE, STATE, MARKERS, DEBUG_IMAGE, DIAGNOSTICS), (IMAGE, COMPRESSED, ODOMETRY),
+    (RELOAD_MAP, RESET, LOCALIZE_ONCE))
+LOOP_CLOSURE = Interface((LOOP_CLOSURES,), (CAMERA_INFO,), (SAVE_MAP,))
+POSE_GRAPH = Interface((PATH, CORRECTION), (GRAPH_ODOMETRY, GRAPH_LOOPS))
 
 
 def create_publisher(node: LifecycleNode, topic: Topic) -> Any:

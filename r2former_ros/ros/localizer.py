@@ -37,6 +37,9 @@ from .parameters import declare_parameters, read_config, refuse_changes
 from .pictures import Pictures
 from .services import Services
 
+CONFIGURED = 'is read when the node is configured: clean it up first'
+FAILURES_EACH_S = 10.0
+"""Time between two lines of what each image may meet again."""
 Transition = Callable[['Localizer', LifecycleState], TransitionCallbackReturn]
 
 
@@ -195,11 +198,13 @@ class Localizer(LifecycleNode):
                     consumer(seen)
         except ImageError as error:
             return self._bad(message, str(error))
+        except R2FormerError as error:  # the disk is full, a row of the map is damaged
+            return self._failed(message, str(error))
         except Exception as error:
             if not self.context.ok():  # shutting down: nobody is left to publish to
                 return True
-            self.get_logger().error(traceback.format_exc())
-            return self._bad(message, f'{type(error).__name__}: {error}')
+            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=FAILURES_EACH_S)
+            return self._failed(message, f'{type(error).__name__}: {error}')
         return True
 
     def _see(self, message: ImageLike) -> Seen:
@@ -218,6 +223,14 @@ class Localizer(LifecycleNode):
         )
         return False
 
+    def _failed(self, message: ImageLike, reason: str) -> bool:
+        """Say what went wrong, which is not the image's fault; the next one is tried."""
+        self.statistics.saw_failure(reason)
+        stamp_ns = stamp_ns_from(message.header.stamp)
+        self.get_logger().error(
+            f'image of stamp {stamp_ns} failed: {reason}', throttle_duration_sec=FAILURES_EACH_S)
+        return False
+
     def _describe(self, recognizer: Recognizer) -> None:
         model = recognizer.model
         self.get_logger().info(
@@ -230,7 +243,7 @@ class Localizer(LifecycleNode):
             self.get_logger().warning('untrained reranker: hypotheses are ranked by similarity')
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        result = refuse_changes(parameters, configured=self.recognizer is not None)
+        result = refuse_changes(parameters, CONFIGURED if self.recognizer is not None else '')
         if result.successful and self.recognizer is not None:
             known = {setting.name for setting in options()}
             values = {one.name: one.value for one in parameters if one.name in known}

@@ -30,17 +30,23 @@ OF_RCLPY = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 LARGEST_INTEGER = 2**31 - 1
 
 
-def declare_parameters(node: Node) -> None:
+def declare_parameters(node: Node, section: str = '') -> None:
     """
     Declare every setting with its description and range.
 
-    A given value that is wrong is kept as it is: configuring refuses it and says why.
+    A given value that is wrong is kept as it is: ``read_config`` refuses it and says why.
+
+    :param node: made with ``automatically_declare_parameters_from_overrides``.
+    :param section: how the names of the node's settings begin; those of other nodes, which a
+        file may hold as well, are taken off it.
     """
     for setting in options():
         value, descriptor = setting.default, _descriptor(setting)
         if node.has_parameter(setting.name):  # came from a file or the command line, untyped
             value = node.get_parameter(setting.name).value
             node.undeclare_parameter(setting.name)
+        if not setting.name.startswith(section):
+            continue
         try:
             value = setting.checked(value)
         except ConfigError:
@@ -48,28 +54,32 @@ def declare_parameters(node: Node) -> None:
         node.declare_parameter(setting.name, value, descriptor, ignore_override=True)
 
 
-def read_config(node: Node) -> Config:
+def read_config(node: Node, section: str = '') -> Config:
     """
-    Collect the node's parameters.
+    Collect the node's parameters; settings of other sections have their defaults.
 
     :raises ConfigError: for an unknown parameter, or a value of the wrong type or range.
     """
     given = node.get_parameters_by_prefix('')
-    known = {setting.name for setting in options()}
+    known = {setting.name for setting in options() if setting.name.startswith(section)}
     unknown = [name for name in given if name not in known and not name.startswith(OF_RCLPY)]
     if unknown:
         raise ConfigError(f'unknown parameters: {", ".join(sorted(unknown))}')
     return with_values(Config(), {name: given[name].value for name in known})
 
 
-def refuse_changes(parameters: Iterable[Parameter], configured: bool) -> SetParametersResult:
-    """Check a change; what is built when the node is configured cannot change after that."""
+def refuse_changes(parameters: Iterable[Parameter], fixed: str) -> SetParametersResult:
+    """
+    Check a change.
+
+    :param fixed: why a setting that is not for run time cannot change now; empty while it can.
+    """
     settings = {setting.name: setting for setting in options()}
     for parameter in parameters:
         if parameter.name not in settings:
             continue
-        if configured and not settings[parameter.name].runtime:
-            reason = f'{parameter.name} is read when the node is configured: clean it up first'
+        if fixed and not settings[parameter.name].runtime:
+            reason = f'{parameter.name} {fixed}'
             return SetParametersResult(successful=False, reason=reason)
         try:
             settings[parameter.name].checked(parameter.value)

@@ -12,24 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
-from nav_msgs.msg import Path as PathMessage
 from numpy.typing import NDArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
-from ..config import Config, options, with_values
-from ..errors import R2FormerError
+from ..errors import BagError, ConfigError, R2FormerError
 from ..pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
 from ..records import LoopClosure, StampedPose
 from ..trajectories import write_tum
 from .conversions import loops_from, path_message, stamped_pose_from, transform_message
 from .inputs import STEADY
-from .interface import LATCHED
+from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH
+from .parameters import declare_parameters, read_config, refuse_changes
 
 SECTION = 'pose_graph.'
+STARTED = 'is read when the node starts: start it again with the new value'
 MOST_WAITING = 1000
 """Loop closures that wait for odometry; beyond this the oldest is dropped."""
 
@@ -41,23 +40,23 @@ class PoseGraphNode(Node):
         """
         Read the parameters and subscribe.
 
-        :raises ConfigError: if a parameter is wrong, or gtsam is not installed.
+        :raises ConfigError: if a parameter is wrong, the file for the trajectory cannot be
+            written, or gtsam is not installed.
         """
-        super().__init__('pose_graph')
-        settings = [one for one in options() if one.name.startswith(SECTION)]
-        for setting in settings:
-            self.declare_parameter(setting.name, setting.default)
-        self.config = with_values(Config(), {
-            one.name: self.get_parameter(one.name).value for one in settings}).pose_graph
+        super().__init__('pose_graph', automatically_declare_parameters_from_overrides=True)
+        declare_parameters(self, SECTION)
+        self.config = read_config(self, SECTION).pose_graph
+        self.add_on_set_parameters_callback(lambda changes: refuse_changes(changes, STARTED))
         self.graph = PoseGraph(self.config)
+        self._file = TumFile(self.config.tum_path) if self.config.tum_path else None
         self.waiting: deque[tuple[LoopClosure, str]] = deque(maxlen=MOST_WAITING)
         self._odometry_frame = ''
         self._published = (0, 0)
         self._loops = 0
-        self._path = self.create_publisher(PathMessage, '~/path', LATCHED)
-        self._correction = self.create_publisher(TransformStamped, '~/correction', LATCHED)
-        self.create_subscription(Odometry, 'odom', self._on_odometry, 100)
-        self.create_subscription(PointCloud2, 'loop_closures', self._on_loops, 100)
+        self._path, self._correction = (
+            self.create_publisher(one.message, one.name, one.qos) for one in (PATH, CORRECTION))
+        for one, take in ((GRAPH_ODOMETRY, self._on_odometry), (GRAPH_LOOPS, self._on_loops)):
+            self.create_subscription(one.message, one.name, take, one.qos)
         self.create_timer(self.config.publish_period_s, self.publish, clock=STEADY)
 
     def publish(self) -> None:
@@ -73,8 +72,20 @@ class PoseGraphNode(Node):
         self._path.publish(path_message(poses, stamp_ns, frame_id))
         self._correction.publish(
             transform_message(correction, stamp_ns, frame_id, self._odometry_frame))
-        if self.config.tum_path:
-            write_whole(Path(self.config.tum_path).expanduser(), poses)
+        try:
+            self.write(poses)
+        except BagError as error:
+            self.get_logger().error(
+                f'{error}; it is tried again with each new path', throttle_duration_sec=30.0)
+
+    def write(self, poses: list[StampedPose]) -> None:
+        """
+        Write the corrected path to the file, if one is named.
+
+        :raises BagError: if it cannot be written.
+        """
+        if self._file is not None and poses:
+            self._file.write(poses)
 
     def describe(self) -> str:
         """Say in one line what became of the loop closures."""
@@ -130,15 +141,41 @@ def _rotation(loop: LoopClosure) -> NDArray[np.float64] | None:
     return loop.view.rotation if loop.view else None
 
 
-def write_whole(path: Path, poses: list[StampedPose]) -> None:
-    """Write a TUM file so that a reader never sees a part of it."""
-    unfinished = path.with_name(f'{path.name}.part')
-    write_tum(unfinished, poses)
-    os.replace(unfinished, path)
+class TumFile:
+    """A TUM file that is written again and again; a reader never sees a part of it."""
+
+    def __init__(self, path: str) -> None:
+        """
+        Make sure that it can be written, and leave it as it is.
+
+        :raises ConfigError: if it cannot.
+        """
+        self._path = Path(path).expanduser()
+        if self._path.is_dir():
+            raise ConfigError(f'pose_graph.tum_path: {self._path} is a folder; name a file in it')
+        self._unfinished = self._path.with_name(f'{self._path.name}.part')
+        try:
+            write_tum(self._unfinished, [])
+        except BagError as error:
+            raise ConfigError(f'pose_graph.tum_path: {error}; name a file in a folder that can be '
+                              'written') from error
+        self._unfinished.unlink()
+
+    def write(self, poses: list[StampedPose]) -> None:
+        """
+        Replace what is there.
+
+        :raises BagError: if it cannot be written.
+        """
+        write_tum(self._unfinished, poses)
+        try:
+            os.replace(self._unfinished, self._path)
+        except OSError as error:
+            raise BagError(f'{self._path}: cannot be written ({error.strerror})') from error
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted."""
+    """Run the node until it is interrupted; 2 for a wrong setting, or a file not written."""
     rclpy.init(args=args)
     try:
         node = PoseGraphNode()
@@ -155,10 +192,19 @@ def main(args: list[str] | None = None) -> int:
     finally:
         # ros2 launch and a terminal both send an interrupt: the second must not cut this short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node.config.tum_path and len(node.graph):
-            write_whole(Path(node.config.tum_path).expanduser(), node.graph.trajectory())
+        exit_code = last_write(node)
         node.destroy_node()
         rclpy.try_shutdown()
+    return exit_code
+
+
+def last_write(node: PoseGraphNode) -> int:
+    """Write the whole path; the exit code is 2 where that fails."""
+    try:
+        node.write(node.graph.trajectory())
+    except BagError as error:
+        node.get_logger().error(f'{error}: the corrected trajectory is lost')
+        return 2
     return 0
 
 
