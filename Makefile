@@ -26,7 +26,7 @@ lint: venv  ## check style and types
 	$(VENV)/bin/mypy
 
 bench: venv  ## time every stage of a query, plain and fast paths side by side (also demo_out/bench.json)
-	$(PYTHON) benchmarks/speed.py --json $(OUT)/bench.json
+	$(VENV)/bin/r2former bench small r2former-tiny --device cpu --json $(OUT)/bench.json
 
 venv: $(STAMP)  ## make .venv with everything, ROS 2 included (uv if present, else pip)
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from r2former_ros.cli import main as r2former
 from r2former_ros.config import RERANK_PROFILES
 
-STAGES = ('encode', 'retrieve', 'rerank')
+STAGES = ('encode', 'retrieve', 'rerank', 'verify', 'decide')
 MARKERS = ('o', 's', '^')
 
 

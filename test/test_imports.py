@@ -24,7 +24,7 @@ LEVELS = (
     {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
     {'loop_closure'},
     {'frame_sources', 'datasets', 'map_size'},
-    {'evaluation', 'training', 'map_tools'},
+    {'evaluation', 'training', 'map_tools', 'benchmark'},
     {'ros'},
     {'cli'},
 )

@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import R2FormerError
 from ..process import prepare_process
 
-COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights', 'train')
+COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights', 'train', 'bench')
 MISTAKE = 2
 INTERRUPTED = 130
 

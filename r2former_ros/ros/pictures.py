@@ -74,7 +74,8 @@ class Pictures:
         markers = [hypotheses_marker(first), state_marker(recognition)]
         if self._places_due:
             self._places_due -= 1
-            self._places = self._places or places_marker(recognizer)
+            if self._places is None:
+                self._places = places_marker(recognizer)
             markers.insert(0, self._places)
         header = header_from(recognition.stamp_ns, self.config.map.frame_id)
         for marker in markers:
