@@ -326,7 +326,8 @@ def views(data: Path, out: Path, model: R2Former, config: Config) -> list[dict[s
             if view is not None and view.inliers >= fewest:
                 errors.append(view_error(view, sequence.truth[place], sequence.truth[query]))
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        rotation, turned, direction, apart_m = np.median(errors, axis=0)
+        rotation, turned, direction, apart_m = \
+            np.median(errors, axis=0) if errors else [float('nan')] * 4
         rows.append({
             'frames apart': gap, 'metres': apart_m, 'pairs': len(places),
             'answered': len(errors), 'turned [deg]': turned,
