@@ -83,9 +83,9 @@ LAUNCHING = """
 ## Namespaces, several cameras, compressed images, bags
 
 `namespace:=` moves the node and what it publishes: `/front/localizer/pose`. A topic that begins
-with `/` stays where it is, so name the camera's and the odometry's with it. Nodes may share a map
+with `/` stays where it is, so give those of camera and odometry in full. Nodes may share a map
 file, and `/diagnostics`, where the name of each tells them apart. For other cameras than `front`
-and `rear`, copy the second of these and change its list.
+and `rear`, copy [two_cameras.launch.py](../launch/two_cameras.launch.py) and change its list.
 
 ```sh
 ros2 launch r2former_ros localize.launch.py map:=site.r2map namespace:=front \\
