@@ -9,7 +9,6 @@ keeps the newest message and returns; one worker thread does the rest.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
@@ -35,7 +34,7 @@ from .outputs import Consumer, Outputs, Seen
 from .parameters import declare_parameters, read_config, refuse_changes
 from .pictures import Pictures
 from .services import Services
-from .spinning import spin_until_interrupted
+from .spinning import end_process, spin_until_interrupted
 
 CONFIGURED = 'is read when the node is configured: clean it up first'
 FAILURES_EACH_S = 10.0
@@ -309,4 +308,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    end_process(main())

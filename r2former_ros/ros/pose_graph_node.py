@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from .conversions import loops_from, path_message, stamped_pose_from, transform_
 from .inputs import STEADY
 from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH
 from .parameters import declare_parameters, read_config, refuse_changes
-from .spinning import spin_until_interrupted
+from .spinning import end_process, spin_until_interrupted
 
 SECTION = 'pose_graph.'
 STARTED = 'is read when the node starts: start it again with the new value'
@@ -205,4 +204,4 @@ def last_write(node: PoseGraphNode) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    end_process(main())

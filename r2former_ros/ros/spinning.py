@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from typing import NoReturn
 
 from rclpy.executors import Executor, ExternalShutdownException
 
@@ -26,3 +29,15 @@ def spin_until_interrupted(executor: Executor) -> None:
             raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def end_process(code: int) -> NoReturn:
+    """
+    End at once, when all is closed and saved.
+
+    Python would first clear away PyTorch, object by object: two seconds in which an operator
+    waits, and ros2 launch may lose patience.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
