@@ -68,8 +68,8 @@ STATE = Topic('~/state', String, LATCHED, 'on change', '`lost`, `candidate` or `
 DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, TEN, '`node.diagnostics_period_s`',
                     'A level, a sentence, and the figures behind it')
 MARKERS = Topic('~/markers', MarkerArray, TEN, 'each image used, while subscribed',
-                'Hypotheses red to green by score, the state as text, and the places grey, these for '
-                'a new map or viewer only')
+                'Hypotheses red to green by score, the state as text; the places grey, for a new '
+                'map or viewer only')
 DEBUG_IMAGE = Topic('~/debug_image', Image, TEN, 'each image used, while subscribed',
                     'The query beside its best match, with lines between matched patches')
 
