@@ -19,6 +19,7 @@ STEP_M = 4.0
 SETTINGS = {
     'loop_closure.exclusion_s': 5.0, 'loop_closure.exclusion_m': 0.0,
     'loop_closure.agreement_keyframes': 2, 'loop_closure.verify': False,
+    'loop_closure.min_score': 0.8,  # where the stand-in's scores are
 }
 
 
