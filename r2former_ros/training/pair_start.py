@@ -63,7 +63,8 @@ def start_reranker(reranker: Reranker, patch: float) -> None:
     """
     Let the reranker begin as the mean support of all patches of both images.
 
-    All that is not needed for that begins silent, and free to learn.
+    All that is not needed for that begins silent. Gradient steps from here have only made it worse
+    so far: the gains are large (docs/training.md).
 
     :param patch: distance of neighbouring patches, where the longer side of the image is one.
     """
