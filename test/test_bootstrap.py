@@ -12,7 +12,9 @@ from r2former_ros.training.bootstrap import PATCH
 from r2former_ros.training.pair_start import (
     CLEAR_CORRELATION,
     CORRELATION_GAIN,
+    DISTINCT_GAIN,
     ENOUGH_NEIGHBOURS,
+    ENOUGH_PATCHES,
     MOTION_PATCHES,
     NEIGHBOUR_PATCHES,
     start_reranker,
@@ -90,46 +92,67 @@ def test_the_reranker_learns_pairs_and_repeats_itself(features):
     assert sum(runs[0][-5:]) < 0.5 * sum(runs[0][:5])
 
 
-def moved_patches(shifts):
-    """Make an image of 8 x 6 patches, and others in which whole rows of patches moved."""
+def moved_patches(shifts, alike=0.0, noise=0.4):
+    """
+    Make an image of 8 x 6 patches, and others in which they moved.
+
+    :param alike: correlation of two patches of an image.
+    """
     rng = torch.Generator().manual_seed(1)
     y, x = torch.meshgrid(torch.arange(6.0), torch.arange(8.0), indexing='ij')
     xy = (torch.stack([x, y], dim=-1).view(1, 48, 2) + 4) * PATCH
-    patches = torch.randn(1, 48, 16, generator=rng)
+    patches = torch.randn(1, 48, 16, generator=rng) * (1 - alike) ** 0.5
+    patches = patches + alike**0.5
     nothing, all_alike = torch.zeros(1, 8), torch.ones(1, 48)
     query = ImageFeatures(nothing, xy, all_alike, patches)
-    noise = torch.randn(len(shifts), 48, 16, generator=rng) * 0.4
+    changes = torch.randn(len(shifts), 48, 16, generator=rng) * noise * (1 - alike) ** 0.5
     others = ImageFeatures(nothing.expand(len(shifts), -1),
                            torch.cat([xy + shift * PATCH for shift in shifts]),
-                           all_alike.expand(len(shifts), -1), patches + noise)
+                           all_alike.expand(len(shifts), -1), patches + changes)
     return query, others
 
 
-def mean_support(query, others):
+def weighted_support(query, others):
     """Compute by definition what the start of the reranker is made to compute."""
-    best = correlate(query, others)[:, :, 0]
+    partners = correlate(query, others)
+    best = partners[:, :, 0]
     place = best[..., :2] / (NEIGHBOUR_PATCHES * PATCH)
     motion = (best[..., 3:5] - best[..., :2]) / (MOTION_PATCHES * PATCH)
     where = torch.cat([place, motion], dim=-1)
     weights = (CORRELATION_GAIN * (best[..., None, :, 6] - CLEAR_CORRELATION)).exp()
     agree = (weights * (-torch.cdist(where, where) ** 2 / 2).exp()).sum(dim=-1)
-    return (agree / (agree + ENOUGH_NEIGHBOURS)).mean(dim=1)
+    distinct = (DISTINCT_GAIN * (best[..., 6] - partners[:, :, -1, 6])).exp()
+    support = distinct * agree / (agree + ENOUGH_NEIGHBOURS)
+    return support.sum(dim=1) / (ENOUGH_PATCHES + distinct.sum(dim=1))
 
 
-def test_the_reranker_starts_as_the_mean_support_of_patches():
+@pytest.mark.parametrize('alike', [0.0, 0.8])
+def test_the_reranker_starts_as_the_weighted_support_of_patches(alike):
     rng = torch.Generator().manual_seed(2)
     whole = [torch.tensor([2.0, 1.0]).expand(1, 48, 2), torch.zeros(1, 48, 2)]
     torn = [torch.randn(1, 48, 2, generator=rng) * spread for spread in (0.3, 0.6, 1.0, 2.0, 4.0)]
-    query, others = moved_patches([*whole, *torn])
+    query, others = moved_patches([*whole, *torn], alike)
     reranker = Reranker()
     start_reranker(reranker, PATCH)
     with torch.no_grad():
         logits = reranker(query, others)
-    scores, support = logits[:, 1] - logits[:, 0], mean_support(query, others)
+    scores, support = logits[:, 1] - logits[:, 0], weighted_support(query, others)
     assert support[:2].min() > 2 * support[-1]  # moved as a whole, or every patch by itself
     assert scores[:2].min() > scores[2:].max()
     assert scores[2:].argsort().tolist() == support[2:].argsort().tolist()
     assert torch.corrcoef(torch.stack([scores, support]))[0, 1] > 0.99
+
+
+def test_an_image_in_which_patches_are_alike_scores_less():
+    scores = []
+    for alike in (0.0, 0.8):
+        query, others = moved_patches([torch.zeros(1, 48, 2)], alike, noise=0.0)
+        reranker = Reranker()
+        start_reranker(reranker, PATCH)
+        with torch.no_grad():
+            logits = reranker(query, others)
+        scores.append(float(logits[0, 1] - logits[0, 0]))
+    assert scores[1] < 0.5 * scores[0]  # every patch has itself as best partner in both
 
 
 def test_branches_that_add_nothing_are_left_out_of_the_kernels_without_a_trace():

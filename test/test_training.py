@@ -125,6 +125,14 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(source, tmp_pa
     assert torch.allclose(kept, before + (learned - before) / 4, atol=1e-3)  # float16
 
 
+def test_a_held_reranker_hands_its_gradient_on_to_the_local_head(source, tmp_path):
+    before, model = (untrained_model(SPEC) for _ in range(2))
+    model.load_state_dict(before.state_dict())
+    trainer(source, tmp_path, model, stage='joint', hold_reranker=True, trained_blocks=0).run()
+    assert equal(before.reranker, model.reranker)
+    assert not torch.equal(before.encoder.local_head.weight, model.encoder.local_head.weight)
+
+
 def test_constants_and_what_reads_or_writes_them_are_kept(source, tmp_path):
     spec = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6,
                      stem='gradients')

@@ -19,6 +19,7 @@ from .losses import (
     contrast,
     info_nce,
     pair_cross_entropy,
+    pair_ranking,
     patch_contrast,
     patch_similarity,
     triplet_margin,
@@ -109,7 +110,7 @@ class Learner(nn.Module):
 
     def pair_loss(self, features: ImageFeatures, group: int) -> torch.Tensor:
         """
-        Return the cross entropy of each query with its positive and its negatives.
+        Return the loss of each query with its positive and its negatives.
 
         Attention is detached, as in the released code: it is learned by retrieval alone.
         """
@@ -117,7 +118,10 @@ class Learner(nn.Module):
         others = rows[:, 1:].flatten()
         queries = rows[:, :1].expand(-1, group - 1).flatten()
         logits = self.model.reranker(_picked(features, queries), _picked(features, others))
-        return pair_cross_entropy(logits.view(-1, group - 1, 2))
+        logits = logits.view(-1, group - 1, 2)
+        if self.recipe.pair_loss == 'ranking':
+            return pair_ranking(logits)
+        return pair_cross_entropy(logits)
 
     def _similarity_by_patches(self, features: ImageFeatures, group: int) -> torch.Tensor:
         patches = F.normalize(features.descriptors, dim=-1)
@@ -136,7 +140,7 @@ class Learner(nn.Module):
         encoder.local_head.requires_grad_(by_patches)
         if not self.recipe.local_gradient:
             encoder.local_head.register_forward_pre_hook(_detached)
-        self.model.reranker.requires_grad_(stage != 'retrieval')
+        self.model.reranker.requires_grad_(stage != 'retrieval' and not self.recipe.hold_reranker)
         self.model.reranker.ratio.requires_grad_(False)  # no loss uses it
 
     def _freeze_trunk(self, trained_blocks: int) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Losses: those of the paper, and a contrast of whole batches for small sites.
+Losses: those of the paper, and contrasts for small sites.
 
 The paper's are ``triplet_margin`` for retrieval and ``pair_cross_entropy`` for the reranker, both
 reduced as in the released code.
@@ -38,6 +38,18 @@ def pair_cross_entropy(logits: torch.Tensor) -> torch.Tensor:
     """
     log_share = logits.float().log_softmax(dim=-1)
     return -(log_share[:, 0, 1].mean() + log_share[:, 1:, 0].mean()) / 2
+
+
+def pair_ranking(logits: torch.Tensor) -> torch.Tensor:
+    """
+    Return the cross entropy of finding a query's positive among its candidates by log-odds.
+
+    What ranks is learned, not what probability it has: that may stay as it was calibrated.
+
+    :param logits: as for ``pair_cross_entropy``.
+    """
+    log_odds = (logits[..., 1] - logits[..., 0]).float()
+    return -log_odds.log_softmax(dim=1)[:, 0].mean()
 
 
 def patch_similarity(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:

@@ -4,10 +4,12 @@
 A start for the reranker: how many patches have neighbours that moved as they did.
 
 Each patch has a place in the query image, a motion from there to its best partner in the
-candidate, and a correlation with it. Block-1 hands these on; the first MLP of Block-2 turns
-motions into cosines and sines; then each patch attends to those near it that moved alike and
-correlate well. How much of its attention they take from the class token is its support: the score
-is the mean support of all patches. The constants were chosen as docs/training_log.md tells.
+candidate, and a correlation with it. Block-1 hands these on, and by how much the best of the five
+partners beats the last: how distinct it is. The first MLP of Block-2 turns motions into cosines
+and sines; then each patch attends to those near it that moved alike and correlate well. How much
+of its attention they take from the class token is its support: the score is the mean support of
+all patches, the distinct ones weighing more. The constants were chosen as docs/training_log.md
+tells.
 """
 
 from __future__ import annotations
@@ -32,8 +34,13 @@ ENOUGH_NEIGHBOURS = 30.0
 """So many that agree perfectly give a support of one half."""
 PARTNER_SHARPNESS = 400.0
 """Block-1 reads the best of the partners: e times as much for a correlation higher by 1/400."""
+DISTINCT_GAIN = 10.0
+"""A patch weighs e times as much if its best partner beats the last by a tenth more."""
+ENOUGH_PATCHES = 6000.0
+"""So many that are fully supported give half of the score: far more than there are."""
 TURN = 2 * math.pi
 """Angle of a motion across the whole image."""
+AVERAGE_GAIN = 10.0
 HEAD_GAIN = 10.0
 CENTRE_XY = (0.5, 0.375)
 
@@ -44,10 +51,11 @@ QUERY_X, QUERY_Y = (4, 5), (20, 21)
 CANDIDATE_X, CANDIDATE_Y = MOTION_X, MOTION_Y = COSINE_X, COSINE_Y = (2, 3), (18, 19)
 SINE_X, SINE_Y = (12, 13), (28, 29)
 SQUARES = (14, 15)
+DISTINCT = (26, 27)
 """Slots lie where ``encode_xy`` adds almost nothing, or almost the same to both sides."""
 FLAG = (30, 31)
 """A constant, positive in the tokens of patches and negative in class tokens."""
-OF_PAIRS = (CORRELATION, QUERY_X, QUERY_Y, CANDIDATE_X, CANDIDATE_Y)
+OF_PAIRS = (CORRELATION, QUERY_X, QUERY_Y, CANDIDATE_X, CANDIDATE_Y, DISTINCT)
 OF_PATCHES = (*OF_PAIRS, SUPPORT, SINE_X, SINE_Y, SQUARES)
 CONSTANT = 8.0
 """Other values are this or its negative: so large that the norm of a token hardly varies."""
@@ -61,7 +69,7 @@ Layer = tuple[torch.Tensor, torch.Tensor]
 @torch.no_grad()
 def start_reranker(reranker: Reranker, patch: float) -> None:
     """
-    Let the reranker begin as the mean support of all patches of both images.
+    Let the reranker begin as the weighted mean support of all patches of both images.
 
     All that is not needed for that begins silent. Gradient steps from here have only made it worse
     so far: the gains are large (docs/training.md).
@@ -104,17 +112,18 @@ def _embed_pairs(reranker: Reranker) -> None:
 
 
 def _take_best_partner(reranker: Reranker) -> None:
-    """Let Block-1 hand on the best partner, its coordinates as the motion there."""
+    """Let Block-1 hand on the best partner, with the motion there and how distinct it is."""
     attention: Any = reranker.block_1[-1].attn
     reranker.class_token_1.copy_(_constants(OF_PAIRS, -1.0))
-    query, key, value = _first_head(attention)
     norm = _norm(OF_PAIRS)
-    query[1][:2] = _logit_scale()
-    _read(key[0][0], CORRELATION, PARTNER_SHARPNESS * norm)
-    _by_flag(key, 1, OF_PAIRS, FAR, 0.0)
-    for row, slot in enumerate(OF_PAIRS):
-        _read(value[0][row], slot, norm)
+    best, worst = (_select_partner(attention, head, sharpness * norm)
+                   for head, sharpness in enumerate((PARTNER_SHARPNESS, -PARTNER_SHARPNESS)))
+    for row, slot in enumerate(OF_PAIRS[:-1]):
+        _read(best[row], slot, norm)
         _write(attention.proj.weight[:, row], slot, 1.0)
+    _read(worst[0], CORRELATION, norm)
+    _write(attention.proj.weight[:, OF_PAIRS.index(CORRELATION)], DISTINCT, 1.0)
+    _write(attention.proj.weight[:, WIDTH // HEADS], DISTINCT, -1.0)
     projection = reranker.pair_projection
     projection.weight.zero_()
     projection.bias.copy_(_constants(OF_PATCHES, 1.0))
@@ -129,6 +138,15 @@ def _take_best_partner(reranker: Reranker) -> None:
         for value_of, frequency in enumerate(_low_sines(), first):
             _read(projection.weight[value_of], slot, -frequency * norm)
             projection.bias[value_of] -= frequency * centre
+
+
+def _select_partner(attention: Any, head: int, sharpness: float) -> torch.Tensor:
+    """Let a head attend to the partner of highest correlation (lowest: < 0); return its values."""
+    query, key, value = _head(attention, head)
+    query[1][:2] = _logit_scale()
+    _read(key[0][0], CORRELATION, sharpness)
+    _by_flag(key, 1, OF_PAIRS, FAR, 0.0)
+    return value[0]
 
 
 def _describe_motion(mlp: Any) -> None:
@@ -166,7 +184,7 @@ def _gather_support(attention: Any, patch: float) -> None:
     in the query image, plus the gain by correlation; for the class token it is what
     ``ENOUGH_NEIGHBOURS`` says.
     """
-    query, key, value = _first_head(attention)
+    query, key, value = _head(attention, 0)
     norm, scale = _norm(OF_PATCHES), _logit_scale()
     alike = 1 / (TURN * MOTION_PATCHES * patch) ** 2  # at equal motions, for x and for y
     near = 1 / (NEIGHBOUR_PATCHES * patch) ** 2
@@ -187,12 +205,13 @@ def _gather_support(attention: Any, patch: float) -> None:
 
 
 def _average_support(attention: Any) -> None:
-    """Let the class token read the support of all patches alike."""
-    query, key, value = _first_head(attention)
-    query[1][0] = _logit_scale()
-    _by_flag(key, 0, OF_PATCHES, FAR, 0.0)
+    """Let the class token read the support of all patches, of the distinct ones more."""
+    query, key, value = _head(attention, 0)
+    query[1][:2] = _logit_scale()
+    _read(key[0][0], DISTINCT, DISTINCT_GAIN * _norm(OF_PATCHES))
+    _by_flag(key, 1, OF_PATCHES, 0.0, math.log(ENOUGH_PATCHES))
     _read(value[0][0], SUPPORT, _norm(OF_PATCHES))
-    _write(attention.proj.weight[:, 0], SUPPORT, 1.0)
+    _write(attention.proj.weight[:, 0], SUPPORT, AVERAGE_GAIN)
 
 
 def _constants(slots: tuple[Slot, ...], flag: float) -> torch.Tensor:
@@ -233,10 +252,10 @@ def _by_flag(
     bias[row] += of_patches - slope * patch
 
 
-def _first_head(attention: Any) -> tuple[Layer, Layer, Layer]:
-    """Return views of the first head's query, key and value layers, emptied."""
-    weights = attention.qkv.weight.view(3, HEADS, WIDTH // HEADS, WIDTH)[:, 0]
-    biases = attention.qkv.bias.view(3, HEADS, WIDTH // HEADS)[:, 0]
+def _head(attention: Any, number: int) -> tuple[Layer, Layer, Layer]:
+    """Return views of a head's query, key and value layers, emptied."""
+    weights = attention.qkv.weight.view(3, HEADS, WIDTH // HEADS, WIDTH)[:, number]
+    biases = attention.qkv.bias.view(3, HEADS, WIDTH // HEADS)[:, number]
     weights.zero_()
     biases.zero_()
     query, key, value = zip(weights, biases, strict=True)

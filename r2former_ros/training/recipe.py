@@ -18,6 +18,7 @@ STAGES = ('retrieval', 'rerank', 'joint')
 CHOICES = {
     'stage': STAGES,
     'retrieval_loss': ('triplet', 'info_nce'),
+    'pair_loss': ('cross_entropy', 'ranking'),
     'mining': ('partial', 'global', 'random'),
     'optimizer': ('adam', 'adamw'),
     'schedule': ('constant', 'cosine'),
@@ -50,7 +51,8 @@ class Recipe:
     ``micro_batch`` queries are computed at a time where a ``batch`` does not fit into memory (0:
     all; the triplet loss and the reranker's do not change by it, ``info_nce`` contrasts within
     it). ``pair_weight`` is the reranker's share beside the retrieval loss; with
-    ``local_gradient`` its gradient goes on into the trunk. ``trained_blocks`` counts from the
+    ``local_gradient`` its gradient goes on into the trunk; with ``hold_reranker`` it passes through
+    the reranker to the local head and leaves the reranker as it is. ``trained_blocks`` counts from the
     last (-1: everything; 0: only the heads). With ``local_weight`` the retrieval stage contrasts
     images by their patches too; with ``patch_weight`` patches find each other in two views of one
     image. ``keep_constants`` leaves alone what belongs to the token values
@@ -69,6 +71,7 @@ class Recipe:
 
     stage: str = 'retrieval'
     retrieval_loss: str = 'triplet'
+    pair_loss: str = 'cross_entropy'
     mining: str = 'partial'
     epochs: int = 50
     patience: int = 0
@@ -87,6 +90,7 @@ class Recipe:
     patch_temperature: float = 0.05
     pair_weight: float = 1.0
     local_gradient: bool = False
+    hold_reranker: bool = False
     trained_blocks: int = -1
     keep_constants: bool = False
     augment: str = 'none'
@@ -121,8 +125,8 @@ class Recipe:
             raise ConfigError(f'average: {self.average!r} is not below 1')
         if self.local_weight and not contrast:
             raise ConfigError('local_weight: is only for retrieval with info_nce')
-        if self.mining == 'random' and not contrast:
-            raise ConfigError('mining: random is only for retrieval with info_nce')
+        if self.mining == 'random' and self.retrieval_loss != 'info_nce':
+            raise ConfigError('mining: random is only for info_nce')
         if self.negatives == 0 and not contrast:
             raise ConfigError('negatives: 0 is only for retrieval with info_nce, which takes the '
                               'other images of the batch')
