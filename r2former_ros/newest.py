@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A worker thread that always takes the newest item and never queues."""
+"""Worker threads that always take the newest item and never queue."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar('Item')
+Prepared = TypeVar('Prepared')
 
 
 @dataclass
@@ -29,11 +30,14 @@ class NewestWorker(Generic[Item]):
 
     ``offer`` returns at once; an item that waits while a newer one comes is dropped and counted.
     The work says with its return value whether the item was usable; it must not raise.
+    ``offered_s`` says when the item at work was offered (monotonic seconds), ``queue_age_s`` how
+    old it was when it was taken.
     """
 
     def __init__(self, work: Callable[[Item], bool]) -> None:
         self.counters = Counters()
         self.queue_age_s = 0.0
+        self.offered_s = 0.0
         self._work = work
         self._waiting: tuple[Item, float] | None = None
         self._changed = threading.Condition()
@@ -41,13 +45,17 @@ class NewestWorker(Generic[Item]):
         self._thread = threading.Thread(target=self._run, name='recognizer', daemon=True)
         self._thread.start()
 
-    def offer(self, item: Item) -> None:
-        """Hand over an item, in place of one that is still waiting."""
+    def offer(self, item: Item, offered_s: float | None = None) -> None:
+        """
+        Hand over an item, in place of one that is still waiting.
+
+        :param offered_s: since when the item has been waiting, if not from now on.
+        """
         with self._changed:
             self.counters.received += 1
             if self._waiting is not None:
                 self.counters.dropped += 1
-            self._waiting = (item, time.monotonic())
+            self._waiting = (item, time.monotonic() if offered_s is None else offered_s)
             self._changed.notify()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
@@ -73,9 +81,53 @@ class NewestWorker(Generic[Item]):
             self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
             if self._waiting is None:
                 return None
-            (item, offered), self._waiting = self._waiting, None
+            (item, self.offered_s), self._waiting = self._waiting, None
             if self._stopping:
                 self.counters.dropped += 1
                 return None
-            self.queue_age_s = time.monotonic() - offered
+            self.queue_age_s = time.monotonic() - self.offered_s
             return item
+
+
+class NewestPipeline(Generic[Item, Prepared]):
+    """
+    Prepare the newest item in one thread, while another works on the one before.
+
+    What is prepared is dropped too when a newer one is ready before the work at hand ends.
+    Preparing returns None for an item of no use; neither it nor the work may raise.
+    """
+
+    def __init__(
+        self, prepare: Callable[[Item], Prepared | None], work: Callable[[Prepared], bool]
+    ) -> None:
+        self._prepare = prepare
+        self._working = NewestWorker(work)
+        self._preparing = NewestWorker(self._prepare_and_hand_on)
+
+    @property
+    def counters(self) -> Counters:
+        """What happened to the items in both threads."""
+        preparing, working = self._preparing.counters, self._working.counters
+        return Counters(preparing.received, working.used, preparing.dropped + working.dropped,
+                        preparing.bad + working.bad)
+
+    @property
+    def queue_age_s(self) -> float:
+        """How old the item at work was when it was taken."""
+        return self._working.queue_age_s
+
+    def offer(self, item: Item) -> None:
+        """Hand over an item, in place of one that is still waiting."""
+        self._preparing.offer(item)
+
+    def stop(self, timeout_s: float = 10.0) -> bool:
+        """Let the work at hand end, drop what waits, and say whether both threads have ended."""
+        prepared = self._preparing.stop(timeout_s)
+        return self._working.stop(timeout_s) and prepared
+
+    def _prepare_and_hand_on(self, item: Item) -> bool:
+        prepared = self._prepare(item)
+        if prepared is None:
+            return False
+        self._working.offer(prepared, self._preparing.offered_s)
+        return True

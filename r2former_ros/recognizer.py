@@ -126,12 +126,16 @@ class Recognizer:
         return self.recognize_and_encode(frame, odom_T_camera)[0]
 
     def recognize_and_encode(
-        self, frame: Frame, odom_T_camera: Pose | None = None
+        self, frame: Frame, odom_T_camera: Pose | None = None, pixels: torch.Tensor | None = None
     ) -> tuple[Recognition, ImageFeatures]:
-        """Recognise, and return the features too, for who has a use for them of his own."""
+        """
+        Recognise, and return the features too, for who has a use for them of his own.
+
+        :param pixels: what ``prepare`` made of the frame, where that was done before.
+        """
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
-            query = self.encode(frame)
+            query = self.model.encode(self.prepare(frame) if pixels is None else pixels)
         with _timed(latency_ms, 'retrieve'):
             candidates = self.retrieve(query)
         with _timed(latency_ms, 'rerank'):
@@ -150,10 +154,17 @@ class Recognizer:
         )
         return recognition, query
 
+    def prepare(self, frame: Frame) -> torch.Tensor:
+        """
+        Return the network's input for a frame, (1, 3, height, width) on the model's device.
+
+        :raises ImageError: if the frame holds no usable picture.
+        """
+        return preprocess(frame.image, self.model.spec.input, self.model.device)
+
     def encode(self, frame: Frame) -> ImageFeatures:
         """Compute global descriptor and local features of the image (paper section 3.1)."""
-        pixels = preprocess(frame.image, self.model.spec.input, self.model.device)
-        return self.model.encode(pixels)
+        return self.model.encode(self.prepare(frame))
 
     def stored(self, place_id: int) -> ImageFeatures:
         """Return the features of a place, to be used as a query."""

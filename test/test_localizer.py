@@ -98,6 +98,11 @@ def image_message(seed, stamp_ns, encoding='rgb8'):
                  encoding=encoding, step=384, data=pixels.tobytes())
 
 
+def work(node, message):
+    """Deal with an image as the node's two threads do."""
+    return node._work(node._prepare(message))
+
+
 def wait_for(condition):
     """Wait until something is true; fail after half a minute."""
     until = time.monotonic() + WAIT_S
@@ -150,11 +155,11 @@ import sys, time
 from pathlib import Path
 from r2former_ros.ros import localizer
 
-def lingering(node, message, see=localizer.Localizer._see):
-    if message.header.stamp.nanosec == 99:
+def lingering(node, prepared, see=localizer.Localizer._see):
+    if prepared.frame.stamp_ns % 1_000_000_000 == 99:
         Path({flag!r}).touch()
         time.sleep(1.0)
-    return see(node, message)
+    return see(node, prepared)
 
 localizer.Localizer._see = lingering
 sys.exit(localizer.main())
@@ -217,9 +222,9 @@ def test_pose_is_published_only_when_localized(make_node):
     poses, states = [], []
     node.outputs._pose.publish = poses.append
     node.outputs._state.publish = states.append
-    assert node._work(image_message(1, 5))
+    assert work(node, image_message(1, 5))
     assert (len(poses), [one.data for one in states]) == (0, ['candidate'])
-    assert node._work(image_message(1, 6))
+    assert work(node, image_message(1, 6))
     assert (len(poses), [one.data for one in states]) == (1, ['candidate', 'localized'])
     assert poses[0].header.stamp.nanosec == 6
     assert poses[0].pose.covariance[0] >= 25.0
@@ -240,7 +245,7 @@ def test_the_lifecycle_repeats_without_growing(make_node):
         assert getattr(node, f'trigger_{step}')() == SUCCESS
         state = goals[step]
         if state == 'active':
-            assert node._work(image_message(1, 5))
+            assert work(node, image_message(1, 5))
         memory_mb.append(resident_mb())
     assert memory_mb[-1] - max(memory_mb[:50]) < 30
     if state == 'active':
@@ -304,13 +309,13 @@ def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
     assert 'not active' in reset(ask(), Trigger.Response()).message
     assert 'configure' in reload(ask(), Trigger.Response()).message
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
-    assert node._work(image_message(1, 5))
+    assert work(node, image_message(1, 5))
     assert node.statistics.state is State.LOCALIZED
     before = node.recognizer
     assert reload(ask(), Trigger.Response()).message.startswith('6 places in ')
     assert node.recognizer is not before and node.recognizer.model is before.model
     assert node.statistics.state is State.LOST
-    assert node._work(image_message(1, 6)) and reset(ask(), Trigger.Response()).success
+    assert work(node, image_message(1, 6)) and reset(ask(), Trigger.Response()).success
     assert node.statistics.state is State.LOST
     client = node.create_client(Trigger, '~/localize_once')
     assert client.wait_for_service(WAIT_S)
@@ -363,10 +368,10 @@ def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
     for publisher, taken in ((node.pictures._markers, markers),
                              (node.pictures._debug_image, images)):
         publisher.publish = taken.append
-    assert node._work(image_message(1, 5)) and not markers and not images
+    assert work(node, image_message(1, 5)) and not markers and not images
     for publisher in (node.pictures._markers, node.pictures._debug_image):
         publisher.get_subscription_count = lambda: 1
-    assert node._work(image_message(1, 6))
+    assert work(node, image_message(1, 6))
     places, hypotheses, state = markers[0].markers
     assert (len(places.points), len(hypotheses.points)) == (6, 6)
     assert state.text.startswith('localized') and places.header.frame_id == 'map'
@@ -386,7 +391,7 @@ def test_an_error_nobody_expected_is_traced_once_in_a_while(make_node, capfd):
         raise KeyError('a bug')
 
     node.consumers.append(broken)
-    assert [node._work(image_message(1, i)) for i in range(3)] == [False] * 3
+    assert [work(node, image_message(1, i)) for i in range(3)] == [False] * 3
     said = capfd.readouterr().err
     assert said.count('Traceback') == 1
     assert said.count("image of stamp 0 failed: KeyError: 'a bug'") == 1
@@ -433,8 +438,8 @@ def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):
         node.odometry._on_odometry(message)
     seen = []
     node.consumers.append(seen.append)
-    assert node._work(image_message(1, 1_500_000_000))
-    assert node._work(image_message(1, 9_000_000_000))
+    assert work(node, image_message(1, 1_500_000_000))
+    assert work(node, image_message(1, 9_000_000_000))
     assert seen[0].odom_T_camera[0, 3] == pytest.approx(6.0)
     assert seen[1].odom_T_camera is None and node.odometry.frame_id == 'odom'
 

@@ -11,6 +11,7 @@ from r2former_ros.training.losses import (
     contrast,
     info_nce,
     pair_cross_entropy,
+    pair_ranking,
     patch_contrast,
     patch_similarity,
     triplet_margin,
@@ -33,6 +34,13 @@ def test_pair_cross_entropy_weighs_the_positive_as_much_as_all_negatives():
     of_negatives = -(math.log(0.25) + 2 * math.log(0.5)) / 3
     expected = (-math.log(0.75) + of_negatives) / 2
     assert pair_cross_entropy(logits).item() == pytest.approx(expected)
+
+
+def test_pair_ranking_asks_which_candidate_is_most_likely_and_not_how_likely():
+    twice = math.log(2.0)
+    logits = torch.tensor([[[0.0, twice], [0.0, 0.0], [1.0, 1.0]]])
+    assert pair_ranking(logits).item() == pytest.approx(-math.log(2 / 4))
+    assert pair_ranking(logits + torch.tensor([0.0, 5.0])).item() == pytest.approx(math.log(2))
 
 
 def test_info_nce_leaves_out_ignored_keys_but_never_the_positive():

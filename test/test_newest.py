@@ -3,8 +3,9 @@
 """The worker that always takes the newest item."""
 
 import threading
+import time
 
-from r2former_ros.newest import NewestWorker
+from r2former_ros.newest import NewestPipeline, NewestWorker
 
 WAIT_S = 10.0
 
@@ -65,3 +66,57 @@ def test_stopping_drops_what_waits_and_the_counters_add_up():
 
 def test_an_idle_worker_stops():
     assert NewestWorker(lambda item: True).stop()
+
+
+def test_the_next_item_is_prepared_while_one_is_at_work_and_the_newest_wins():
+    prepared, gate = threading.Semaphore(0), Gate()
+
+    def prepare(item):
+        prepared.release()
+        return f'prepared {item}'
+
+    pipeline = NewestPipeline(prepare, gate)
+    for item in (1, 2, 3):
+        pipeline.offer(item)
+        assert prepared.acquire(timeout=WAIT_S)  # though 1 is still at work
+        if item == 1:
+            assert gate.begun.acquire(timeout=WAIT_S)
+    gate.through.release()
+    assert gate.begun.acquire(timeout=WAIT_S)
+    gate.through.release()
+    assert pipeline.stop()
+    assert gate.seen == ['prepared 1', 'prepared 3']
+    counters = pipeline.counters
+    assert (counters.received, counters.used, counters.dropped, counters.bad) == (3, 2, 1, 0)
+
+
+def test_what_cannot_be_prepared_is_bad_and_never_worked_on():
+    gate = Gate()
+    gate.through.release()
+    pipeline = NewestPipeline(lambda item: None if item == 'torn' else item, gate)
+    for item in ('torn', 'whole'):
+        pipeline.offer(item)
+        until_counted(pipeline)
+    assert pipeline.stop()
+    assert gate.seen == ['whole']
+    assert (pipeline.counters.used, pipeline.counters.bad) == (1, 1)
+
+
+def until_counted(pipeline):
+    """Wait until nothing waits and nothing is at work."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        counters = pipeline.counters
+        if counters.received == counters.used + counters.dropped + counters.bad:
+            return
+        time.sleep(0.001)
+    raise AssertionError(pipeline.counters)
+
+
+def test_the_age_counts_from_when_the_item_was_offered():
+    slow = 0.05
+    pipeline = NewestPipeline(lambda item: time.sleep(slow) or item, lambda item: True)
+    pipeline.offer(1)
+    until_counted(pipeline)
+    assert pipeline.queue_age_s >= slow
+    assert pipeline.stop()

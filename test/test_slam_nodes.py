@@ -35,6 +35,7 @@ from test_localizer import (
     make_node,  # noqa: F401
     of_raw_images,
     wait_for,
+    work,
 )
 
 from r2former_ros.calibration import Calibration, score_settings, write_calibration
@@ -178,7 +179,7 @@ def test_a_saved_map_and_the_own_past_are_told_apart(make_node, tmp_path):  # no
     node.loops._publisher.publish = published.append
     for i in range(6):
         node.odometry._on_odometry(odometry_message(i))
-        assert node._work(image_message(i % 4, (i + 1) * 10**9))
+        assert work(node, image_message(i % 4, (i + 1) * 10**9))
     frames = [(one.header.stamp.sec, one.header.frame_id) for one in published]
     assert [frame for _, frame in frames].count('site') == 6
     assert [stamp for stamp, frame in frames if frame == 'odom'] == [5, 6]
@@ -187,7 +188,7 @@ def test_a_saved_map_and_the_own_past_are_told_apart(make_node, tmp_path):  # no
 def test_without_odometry_nothing_is_added_and_no_file_stays(make_node, tmp_path):  # noqa: F811
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': '""'})
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
-    assert node._work(image_message(1, 5))
+    assert work(node, image_message(1, 5))
     assert len(node.loops.place_map) == 0
     assert len(list(tmp_path.glob('*.r2map'))) == 1
     assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
@@ -209,7 +210,7 @@ def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': '""'})
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     for i, places in enumerate((0, 1, 2, 3)):
-        assert node._work(image_message(i, (i + 1) * 10**9))
+        assert work(node, image_message(i, (i + 1) * 10**9))
         assert len(node.loops.place_map) == places
         node.odometry._on_odometry(odometry_message(i))
     stamps = [place.stamp_ns for place in node.loops.place_map.places().values()]
@@ -243,7 +244,7 @@ def test_a_full_disk_is_said_once_in_a_while_and_localizing_goes_on(
     assert 'is the disk full?' in statuses[0].message
     node.odometry._on_odometry(odometry_message(3))
     node.worker.offer(image_message(3, 4 * 10**9))
-    wait_for(lambda: counters.used == 1)
+    wait_for(lambda: node.worker.counters.used == 1)
     assert len(node.loops.place_map) == 1
 
 

@@ -334,7 +334,7 @@ def test_wrong_recipes_are_named():
         load_recipe('joint', bacth=3)
     with pytest.raises(ConfigError, match='negatives: 0 is only for retrieval with info_nce'):
         load_recipe('joint', negatives=0)
-    with pytest.raises(ConfigError, match='mining: random is only for retrieval with info_nce'):
+    with pytest.raises(ConfigError, match='mining: random is only for info_nce'):
         load_recipe('joint', mining='random')
     with pytest.raises(ConfigError, match='local_weight: is only for retrieval with info_nce'):
         load_recipe('retrieval', local_weight=1.0)

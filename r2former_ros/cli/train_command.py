@@ -71,7 +71,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('--validation', metavar='PATH',
                         help='labelled places; the weights of best recall@1 there are kept')
     parser.add_argument('--recipe', metavar='NAME|FILE',
-                        help='a recipe of the package or a YAML file; default: as the stage')
+                        help='a recipe of the package or a YAML file; default: site for '
+                             'joint --bag, else as the stage')
     parser.add_argument('--recipe-set', metavar='NAME=VALUE', action='append', default=[],
                         dest='changes', help='change one setting of the recipe')
     parser.add_argument('--out', metavar='DIR', required=True)
@@ -196,7 +197,8 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     changes.setdefault('stage', arguments.stage)
     if arguments.images:
         changes.setdefault('augment', 'strong')
-    return load_recipe(arguments.recipe or arguments.stage, **changes)
+    usual = 'site' if arguments.bag and arguments.stage == 'joint' else arguments.stage
+    return load_recipe(arguments.recipe or usual, **changes)
 
 
 def _sources(

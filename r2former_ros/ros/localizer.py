@@ -4,7 +4,8 @@
 The node: convert, recognise, hand to the consumers.
 
 A LifecycleNode. Configuring loads weights and map; activating subscribes. The image callback
-keeps the newest message and returns; one worker thread does the rest.
+keeps the newest message and returns. One thread makes the network's input of it while another, the
+worker, still deals with the image before.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import rclpy
+import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -23,9 +27,9 @@ from rclpy.parameter import Parameter
 from ..calibration import calibration_for
 from ..config import Config, options, with_values
 from ..errors import ConfigError, ImageError, R2FormerError
-from ..newest import NewestWorker
+from ..newest import NewestPipeline
 from ..recognizer import Recognizer, load_configured
-from ..records import State
+from ..records import Frame, State
 from .conversions import frame_from, stamp_ns_from
 from .diagnostics import Diagnostics, Statistics
 from .inputs import ImageInput, ImageLike, OdometryInput
@@ -40,6 +44,14 @@ CONFIGURED = 'is read when the node is configured: clean it up first'
 FAILURES_EACH_S = 10.0
 """Time between two lines of what each image may meet again."""
 Transition = Callable[['Localizer', LifecycleState], TransitionCallbackReturn]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image with the network's input made of it."""
+
+    frame: Frame
+    pixels: torch.Tensor
 
 
 def logged(transition: Transition) -> Transition:
@@ -72,7 +84,7 @@ class Localizer(LifecycleNode):
         self.add_post_set_parameters_callback(self._after_parameters)
         self.config = Config()
         self.recognizer: Recognizer | None = None
-        self.worker: NewestWorker[ImageLike] | None = None
+        self.worker: NewestPipeline[ImageLike, Prepared] | None = None
         self.images: ImageInput | None = None
         self.odometry: OdometryInput | None = None
         self.loops: LoopReporter | None = None
@@ -110,7 +122,7 @@ class Localizer(LifecycleNode):
         super().on_activate(state)
         self.statistics = Statistics(started_s=time.monotonic())
         self.odometry = OdometryInput(self)
-        self.worker = NewestWorker(self._work)
+        self.worker = NewestPipeline(self._prepare, self._work)
         self.images = ImageInput(self, self.config.node, self._on_image)
         self.diagnostics.start(self.config.node.diagnostics_period_s)
         self.outputs.say_state(State.LOST, again=True)
@@ -188,47 +200,55 @@ class Localizer(LifecycleNode):
         if self.worker is not None:
             self.worker.offer(message)
 
-    def _work(self, message: ImageLike) -> bool:
-        """Deal with one image, in the worker thread; False for one that is of no use."""
-        try:
-            with self._at_work:
-                seen = self._see(message)
-                for consumer in self.consumers:
-                    consumer(seen)
-        except ImageError as error:
-            return self._bad(message, str(error))
-        except R2FormerError as error:  # the disk is full, a row of the map is damaged
-            return self._failed(message, str(error))
-        except Exception as error:
-            if not self.context.ok():  # shutting down: nobody is left to publish to
-                return True
-            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=FAILURES_EACH_S)
-            return self._failed(message, f'{type(error).__name__}: {error}')
-        return True
+    def _prepare(self, message: ImageLike) -> Prepared | None:
+        """Decode an image and make the network's input of it, while the worker is busy."""
+        with self._guard(stamp_ns_from(message.header.stamp)):
+            recognizer = self.recognizer
+            if recognizer is not None:  # else being cleaned up
+                frame = frame_from(message)
+                return Prepared(frame, recognizer.prepare(frame))
+        return None
 
-    def _see(self, message: ImageLike) -> Seen:
+    def _work(self, prepared: Prepared) -> bool:
+        """Deal with one image, in the worker thread; False where that failed."""
+        with self._guard(prepared.frame.stamp_ns), self._at_work:
+            seen = self._see(prepared)
+            for consumer in self.consumers:
+                consumer(seen)
+            return True
+        return False
+
+    @contextmanager
+    def _guard(self, stamp_ns: int) -> Iterator[None]:
+        """Say what went wrong with an image, and go on with the next one."""
+        try:
+            yield
+        except ImageError as error:
+            self.statistics.saw_bad(str(error))
+            self.get_logger().warning(
+                f'image of stamp {stamp_ns} skipped: {error}', throttle_duration_sec=1.0)
+        except R2FormerError as error:  # the disk is full, a row of the map is damaged
+            self._failed(stamp_ns, str(error))
+        except Exception as error:
+            if self.context.ok():  # else shutting down: nobody is left to publish to
+                self.get_logger().error(
+                    traceback.format_exc(), throttle_duration_sec=FAILURES_EACH_S)
+                self._failed(stamp_ns, f'{type(error).__name__}: {error}')
+
+    def _see(self, prepared: Prepared) -> Seen:
         assert self.recognizer is not None
-        frame = frame_from(message)
+        frame = prepared.frame
         odom_T_camera = self.odometry.at(frame.stamp_ns) if self.odometry else None
-        recognition, features = self.recognizer.recognize_and_encode(frame, odom_T_camera)
+        recognition, features = self.recognizer.recognize_and_encode(
+            frame, odom_T_camera, prepared.pixels)
         self.statistics.saw(recognition, time.monotonic())
         return Seen(frame, recognition, features, odom_T_camera)
 
-    def _bad(self, message: ImageLike, reason: str) -> bool:
-        self.statistics.saw_bad(reason)
-        stamp_ns = stamp_ns_from(message.header.stamp)
-        self.get_logger().warning(
-            f'image of stamp {stamp_ns} skipped: {reason}', throttle_duration_sec=1.0
-        )
-        return False
-
-    def _failed(self, message: ImageLike, reason: str) -> bool:
-        """Say what went wrong, which is not the image's fault; the next one is tried."""
+    def _failed(self, stamp_ns: int, reason: str) -> None:
+        """Say what went wrong that is not the image's fault."""
         self.statistics.saw_failure(reason)
-        stamp_ns = stamp_ns_from(message.header.stamp)
         self.get_logger().error(
             f'image of stamp {stamp_ns} failed: {reason}', throttle_duration_sec=FAILURES_EACH_S)
-        return False
 
     def _describe(self, recognizer: Recognizer) -> None:
         model = recognizer.model
