@@ -29,6 +29,7 @@ from r2former_ros.training.drives import (
     places_of,
     read_drives,
 )
+from r2former_ros.training.pair_start import start_reranker
 from r2former_ros.training.recipe import FOLDER, Recipe
 
 SPEC = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6)
@@ -124,6 +125,17 @@ def test_bags_teach_the_heads_alone_unless_another_recipe_is_named(weights, bags
                for name in before
                if not torch.allclose(before[name], after[name], atol=2e-4)}
     assert changed == {'head', 'head_dist', 'local_head'}
+
+
+def test_steps_on_a_reranker_that_was_set_are_warned_of(bags, tmp_path, capsys):
+    model = untrained_model(SPEC)
+    start_reranker(model.reranker, 1 / 3)
+    save_weights(model, tmp_path / 'set.safetensors')
+    changes = ['positive_radius_m=3', 'same_place_radius_m=3', *SHORT]
+    for held, out in (('false', 'steps'), ('true', 'held')):
+        assert train('joint', str(tmp_path / 'set.safetensors'), tmp_path / out, *of_bags(bags),
+                     '--recipe', 'joint', recipe_set=[*changes, f'hold_reranker={held}']) == 0
+        assert (train_command.SET_NOT_LEARNED in capsys.readouterr().err) == (held == 'false')
 
 
 def test_places_of_drives_are_near_and_head_the_same_way():

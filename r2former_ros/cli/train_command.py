@@ -38,6 +38,10 @@ pictures without labels: two views of each are drawn. bootstrap makes a tiny mod
 (JPEG) alone. Kill it at any time; the same command resumes from --out. See docs/training.md.
 """
 EFFECTIVE = 'effective.yaml'
+SET_NOT_LEARNED = (
+    'warning: this reranker was set, not learned, and steps on it have only made it worse so far; '
+    '--recipe-set hold_reranker=true leaves it as it is'
+)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
     from ..config import to_dict, with_values
     from ..recognizer import load_configured
     from ..training.engine import describe_inputs, read_checkpoint
+    from ..training.pair_start import is_as_set
 
     recipe, out = _recipe(arguments), Path(arguments.out)
     if arguments.devices < 1 or recipe.batch % arguments.devices:
@@ -129,6 +134,8 @@ def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
                           f'{recipe.batch} queries')
     model = load_configured(config)
     say_what_runs(model)
+    if recipe.stage != 'retrieval' and not recipe.hold_reranker and is_as_set(model.reranker):
+        print(SET_NOT_LEARNED, file=sys.stderr)
     make_folder(out)
     source, validation = _sources(arguments, config, recipe, model.spec)
     inputs = describe_inputs(model, source, recipe)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from ..model.reranker import HEADS, PAIR_VALUES, WIDTH, Reranker, encode_xy
+from ..model.transformer import is_silent
 
 NEIGHBOUR_PATCHES = 1.5
 """Standard deviation, in patches, of the distance over which patches support each other."""
@@ -71,8 +72,9 @@ def start_reranker(reranker: Reranker, patch: float) -> None:
     """
     Let the reranker begin as the weighted mean support of all patches of both images.
 
-    All that is not needed for that begins silent. Gradient steps from here have only made it worse
-    so far: the gains are large (docs/training.md).
+    All that is not needed for that begins silent. Gradient steps on it from here have only made it
+    worse so far, the gains are large; those on the local features through it help
+    (docs/training.md).
 
     :param patch: distance of neighbouring patches, where the longer side of the image is one.
     """
@@ -92,6 +94,12 @@ def start_reranker(reranker: Reranker, patch: float) -> None:
     reranker.head.weight.zero_()
     for row, sign in enumerate((-1.0, 1.0)):
         _read(reranker.head.weight[row], SUPPORT, sign * HEAD_GAIN)
+
+
+def is_as_set(reranker: Reranker) -> bool:
+    """Say whether a reranker is as ``start_reranker`` left it: branches that learn are silent."""
+    blocks: Any = [*reranker.block_1, *reranker.block_2]
+    return any(is_silent(block.mlp.fc2) for block in blocks)
 
 
 def _embed_pairs(reranker: Reranker) -> None:
