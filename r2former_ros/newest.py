@@ -16,7 +16,7 @@ Prepared = TypeVar('Prepared')
 
 @dataclass
 class Counters:
-    """What happened to the items: received = used + bad + dropped + the one waiting or at work."""
+    """What happened to the items: received = used + bad + dropped + those not done with yet."""
 
     received: int = 0
     used: int = 0
@@ -34,7 +34,7 @@ class NewestWorker(Generic[Item]):
     old it was when it was taken.
     """
 
-    def __init__(self, work: Callable[[Item], bool]) -> None:
+    def __init__(self, work: Callable[[Item], bool], name: str = 'recognizer') -> None:
         self.counters = Counters()
         self.queue_age_s = 0.0
         self.offered_s = 0.0
@@ -42,7 +42,7 @@ class NewestWorker(Generic[Item]):
         self._waiting: tuple[Item, float] | None = None
         self._changed = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name='recognizer', daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def offer(self, item: Item, offered_s: float | None = None) -> None:
@@ -53,8 +53,10 @@ class NewestWorker(Generic[Item]):
         """
         with self._changed:
             self.counters.received += 1
-            if self._waiting is not None:
+            if self._waiting is not None or self._stopping:
                 self.counters.dropped += 1
+            if self._stopping:
+                return
             self._waiting = (item, time.monotonic() if offered_s is None else offered_s)
             self._changed.notify()
 
@@ -102,7 +104,7 @@ class NewestPipeline(Generic[Item, Prepared]):
     ) -> None:
         self._prepare = prepare
         self._working = NewestWorker(work)
-        self._preparing = NewestWorker(self._prepare_and_hand_on)
+        self._preparing = NewestWorker(self._prepare_and_hand_on, 'preparer')
 
     @property
     def counters(self) -> Counters:
@@ -122,8 +124,9 @@ class NewestPipeline(Generic[Item, Prepared]):
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """Let the work at hand end, drop what waits, and say whether both threads have ended."""
+        until = time.monotonic() + timeout_s
         prepared = self._preparing.stop(timeout_s)
-        return self._working.stop(timeout_s) and prepared
+        return self._working.stop(max(0.0, until - time.monotonic())) and prepared
 
     def _prepare_and_hand_on(self, item: Item) -> bool:
         prepared = self._prepare(item)

@@ -81,6 +81,7 @@ def test_the_next_item_is_prepared_while_one_is_at_work_and_the_newest_wins():
         assert prepared.acquire(timeout=WAIT_S)  # though 1 is still at work
         if item == 1:
             assert gate.begun.acquire(timeout=WAIT_S)
+    until(lambda: pipeline.counters.dropped == 1)  # the prepared 2, for the prepared 3
     gate.through.release()
     assert gate.begun.acquire(timeout=WAIT_S)
     gate.through.release()
@@ -94,29 +95,31 @@ def test_what_cannot_be_prepared_is_bad_and_never_worked_on():
     gate = Gate()
     gate.through.release()
     pipeline = NewestPipeline(lambda item: None if item == 'torn' else item, gate)
-    for item in ('torn', 'whole'):
+    for number, item in enumerate(('torn', 'whole'), 1):
         pipeline.offer(item)
-        until_counted(pipeline)
+        until_counted(pipeline, number)
     assert pipeline.stop()
     assert gate.seen == ['whole']
     assert (pipeline.counters.used, pipeline.counters.bad) == (1, 1)
 
 
-def until_counted(pipeline):
-    """Wait until nothing waits and nothing is at work."""
+def until(condition):
+    """Wait until something is true."""
     deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        counters = pipeline.counters
-        if counters.received == counters.used + counters.dropped + counters.bad:
-            return
+    while not condition():
+        assert time.monotonic() < deadline, 'waited in vain'
         time.sleep(0.001)
-    raise AssertionError(pipeline.counters)
+
+
+def until_counted(pipeline, number):
+    """Wait until so many items are done with."""
+    until(lambda: pipeline.counters.used + pipeline.counters.bad == number)
 
 
 def test_the_age_counts_from_when_the_item_was_offered():
     slow = 0.05
     pipeline = NewestPipeline(lambda item: time.sleep(slow) or item, lambda item: True)
     pipeline.offer(1)
-    until_counted(pipeline)
+    until_counted(pipeline, 1)
     assert pipeline.queue_age_s >= slow
     assert pipeline.stop()

@@ -20,6 +20,7 @@ from r2former_ros.errors import DatasetError
 from r2former_ros.geometry import pose_from_yaw
 from r2former_ros.model import ModelSpec, load_model, save_weights
 from r2former_ros.model.checkpoint import untrained_model
+from r2former_ros.model.r2former import Origin
 from r2former_ros.records import Frame, StampedPose
 from r2former_ros.training.drives import (
     Drive,
@@ -40,7 +41,10 @@ SHORT = ['batch=4', 'epochs=1', 'hardest=3', 'warmup_epochs=0', 'learning_rate=0
 
 @pytest.fixture
 def weights(tmp_path):
-    save_weights(untrained_model(SPEC), tmp_path / 'start.safetensors')
+    """Weights that call themselves trained, though they are not."""
+    model = untrained_model(SPEC)
+    model.origin = Origin('a test', trained=True, reranker_trained=True)
+    save_weights(model, tmp_path / 'start.safetensors')
     return str(tmp_path / 'start.safetensors')
 
 
@@ -130,12 +134,20 @@ def test_bags_teach_the_heads_alone_unless_another_recipe_is_named(weights, bags
 def test_steps_on_a_reranker_that_was_set_are_warned_of(bags, tmp_path, capsys):
     model = untrained_model(SPEC)
     start_reranker(model.reranker, 1 / 3)
+    model.origin = Origin('a test', trained=True, reranker_trained=True)
     save_weights(model, tmp_path / 'set.safetensors')
     changes = ['positive_radius_m=3', 'same_place_radius_m=3', *SHORT]
     for held, out in (('false', 'steps'), ('true', 'held')):
         assert train('joint', str(tmp_path / 'set.safetensors'), tmp_path / out, *of_bags(bags),
                      '--recipe', 'joint', recipe_set=[*changes, f'hold_reranker={held}']) == 0
         assert (train_command.SET_NOT_LEARNED in capsys.readouterr().err) == (held == 'false')
+
+
+def test_nothing_is_learned_through_a_reranker_without_training(bags, tmp_path, capsys):
+    save_weights(untrained_model(SPEC), tmp_path / 'untrained.safetensors')
+    assert train('joint', str(tmp_path / 'untrained.safetensors'), tmp_path / 'out',
+                 *of_bags(bags)) == 2
+    assert 'the reranker of these weights is untrained' in capsys.readouterr().err
 
 
 def test_places_of_drives_are_near_and_head_the_same_way():

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import cv2
 import numpy as np
@@ -131,6 +131,23 @@ def test_a_held_reranker_hands_its_gradient_on_to_the_local_head(source, tmp_pat
     trainer(source, tmp_path, model, stage='joint', hold_reranker=True, trained_blocks=0).run()
     assert equal(before.reranker, model.reranker)
     assert not torch.equal(before.encoder.local_head.weight, model.encoder.local_head.weight)
+
+
+def test_weights_say_whether_their_reranker_was_trained(source, tmp_path):
+    for held in (True, False):
+        out = tmp_path / str(held)
+        trainer(source, out, stage='joint', hold_reranker=held, epochs=1).run()
+        assert read_header(out / FINAL)['origin']['reranker_trained'] != held
+
+
+def test_random_negatives_are_different_places_and_there_must_be_enough(source, tmp_path):
+    changes = {'retrieval_loss': 'info_nce', 'mining': 'random', 'batch': 8}
+    run = trainer(source, tmp_path / 'enough', negatives=7, **changes)
+    for query, (_, *others) in zip(*astuple(run.miner.mine(0, 8))[:2], strict=True):
+        assert sorted([query, *others]) == list(range(PLACES))
+    run = trainer(source, tmp_path / 'short', negatives=8, **changes)
+    with pytest.raises(DatasetError, match='a query has fewer than 8 other places'):
+        run.run()
 
 
 def test_constants_and_what_reads_or_writes_them_are_kept(source, tmp_path):

@@ -134,8 +134,11 @@ def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
                           f'{recipe.batch} queries')
     model = load_configured(config)
     say_what_runs(model)
-    if recipe.stage != 'retrieval' and not recipe.hold_reranker and is_as_set(model.reranker):
+    if recipe.trains_reranker and is_as_set(model.reranker):
         print(SET_NOT_LEARNED, file=sys.stderr)
+    if recipe.stage != 'retrieval' and recipe.hold_reranker and not model.origin.reranker_trained:
+        raise ConfigError('hold_reranker: the reranker of these weights is untrained, and nothing '
+                          'can be learned through it; take --recipe joint')
     make_folder(out)
     source, validation = _sources(arguments, config, recipe, model.spec)
     inputs = describe_inputs(model, source, recipe)

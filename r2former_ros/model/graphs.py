@@ -108,6 +108,6 @@ def capture_cuda(function: Function, inputs: Tensors) -> tuple[Graph, Tensors]:
                 function(*inputs)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode='thread_local'):  # another prepares
             outputs = function(*inputs)
     return graph, outputs

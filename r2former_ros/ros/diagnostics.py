@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -29,7 +30,11 @@ WINDOW = 100
 
 @dataclass
 class Statistics:
-    """What the node has seen lately. Times are monotonic seconds."""
+    """
+    What the node has seen lately. Times are monotonic seconds.
+
+    Images are told of by the thread that prepares them and by the worker.
+    """
 
     started_s: float
     last_image_s: float | None = None
@@ -39,25 +44,29 @@ class Statistics:
     used_at_s: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latencies_ms: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _good_since_bad: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def saw(self, recognition: Recognition, now_s: float) -> None:
         """Take one result into account; what went wrong is old news after as many good ones."""
-        self._good_since_bad += 1
-        if self._good_since_bad >= WINDOW:
-            self.last_bad = self.last_failure = ''
+        with self._lock:
+            self._good_since_bad += 1
+            if self._good_since_bad >= WINDOW:
+                self.last_bad = self.last_failure = ''
         self.state = recognition.state
         self.used_at_s.append(now_s)
         self.latencies_ms.append(recognition.latency_ms)
 
     def saw_bad(self, reason: str) -> None:
         """Take a bad image into account."""
-        self.last_bad = reason
-        self._good_since_bad = 0
+        with self._lock:
+            self.last_bad = reason
+            self._good_since_bad = 0
 
     def saw_failure(self, reason: str) -> None:
         """Take an image into account that failed through no fault of its own."""
-        self.last_failure = reason
-        self._good_since_bad = 0
+        with self._lock:
+            self.last_failure = reason
+            self._good_since_bad = 0
 
     def rate_hz(self) -> float:
         """Return how many images a second were used lately."""

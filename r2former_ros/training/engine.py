@@ -271,7 +271,7 @@ class Trainer:
             model.origin = Origin(
                 f'r2former train {stage}, step {self.progress.step}; before: {self._before.text}',
                 trained=True,
-                reranker_trained=self._before.reranker_trained or stage != 'retrieval',
+                reranker_trained=self._before.reranker_trained or self.recipe.trains_reranker,
             )
         unfinished = path.with_suffix('.unfinished')
         save_weights(model, unfinished, config=self.inputs, half=True)

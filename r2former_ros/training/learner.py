@@ -140,7 +140,7 @@ class Learner(nn.Module):
         encoder.local_head.requires_grad_(by_patches)
         if not self.recipe.local_gradient:
             encoder.local_head.register_forward_pre_hook(_detached)
-        self.model.reranker.requires_grad_(stage != 'retrieval' and not self.recipe.hold_reranker)
+        self.model.reranker.requires_grad_(self.recipe.trains_reranker)
         self.model.reranker.ratio.requires_grad_(False)  # no loss uses it
 
     def _freeze_trunk(self, trained_blocks: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from ..errors import DatasetError
 from ..model import R2Former
 from ..records import Image
 from .learner import normalised
@@ -77,11 +78,13 @@ class Miner:
 
     def _at_random(self, drawn: Rows, rng: np.random.Generator) -> MinedPairs:
         """Pair each query with any of its positives, and with anything else."""
-        places, database = self.source.places, []
+        places, count, database = self.source.places, self.recipe.negatives, []
         everything = np.arange(len(places.database))
         for row in drawn:
             others = np.setdiff1d(everything, places.same_place[row])
-            negatives = rng.choice(others, self.recipe.negatives).tolist()
+            if len(others) < count:
+                raise DatasetError(f'a query has fewer than {count} other places to learn from')
+            negatives = rng.choice(others, count, replace=False).tolist()
             database.append([int(rng.choice(places.positives[row])), *negatives])
         return MinedPairs(drawn.tolist(), database, float('nan'))
 

@@ -41,8 +41,8 @@ ENOUGH_PATCHES = 6000.0
 """So many that are fully supported give half of the score: far more than there are."""
 TURN = 2 * math.pi
 """Angle of a motion across the whole image."""
-AVERAGE_GAIN = 10.0
-HEAD_GAIN = 10.0
+AVERAGE_GAIN, HEAD_GAIN = 10.0, 10.0
+"""Let scores differ by about as much as logits do; calibration sets the rest."""
 CENTRE_XY = (0.5, 0.375)
 
 Slot = tuple[int, int]
@@ -97,7 +97,7 @@ def start_reranker(reranker: Reranker, patch: float) -> None:
 
 
 def is_as_set(reranker: Reranker) -> bool:
-    """Say whether a reranker is as ``start_reranker`` left it: branches that learn are silent."""
+    """Say whether branches are still silent, as ``start_reranker`` left them: a step ends that."""
     blocks: Any = [*reranker.block_1, *reranker.block_2]
     return any(is_silent(block.mlp.fc2) for block in blocks)
 

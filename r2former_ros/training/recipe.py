@@ -46,14 +46,16 @@ class Recipe:
     An epoch learns ``queries_per_epoch`` queries (at most all); after every
     ``queries_per_mining`` pairs are mined anew. ``sample`` is the part of the database that
     partial mining looks at, ``hardest`` how many global mining draws from; ``random`` takes any
-    positive, without encoding anything, and leaves the contrast to the batch.
+    positive and any other places, without encoding anything.
 
     ``micro_batch`` queries are computed at a time where a ``batch`` does not fit into memory (0:
     all; the triplet loss and the reranker's do not change by it, ``info_nce`` contrasts within
-    it). ``pair_weight`` is the reranker's share beside the retrieval loss; with
-    ``local_gradient`` its gradient goes on into the trunk; with ``hold_reranker`` it passes through
-    the reranker to the local head and leaves the reranker as it is. ``trained_blocks`` counts from the
-    last (-1: everything; 0: only the heads). With ``local_weight`` the retrieval stage contrasts
+    it). ``pair_loss`` is the published cross entropy of each pair, or ``ranking``: which candidate
+    is the positive. ``pair_weight`` is its share beside the retrieval loss; with
+    ``local_gradient`` its gradient goes on into the trunk; with ``hold_reranker`` it passes
+    through the reranker to the local head and leaves the reranker as it is. (The retrieval stage
+    has no use for these.) ``trained_blocks`` counts from the last (-1: everything; 0: only the
+    heads). With ``local_weight`` the retrieval stage contrasts
     images by their patches too; with ``patch_weight`` patches find each other in two views of one
     image. ``keep_constants`` leaves alone what belongs to the token values
     that ``bootstrap`` set as constants and positions; ``stem_rate`` is the patch embedding's share
@@ -130,6 +132,11 @@ class Recipe:
         if self.negatives == 0 and not contrast:
             raise ConfigError('negatives: 0 is only for retrieval with info_nce, which takes the '
                               'other images of the batch')
+
+    @property
+    def trains_reranker(self) -> bool:
+        """Whether steps are taken on the reranker itself."""
+        return self.stage != 'retrieval' and not self.hold_reranker
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""
