@@ -258,7 +258,7 @@ class LoopClosureConfig:
         50.0, 'Keyframes less travel ago than this are no loop closure', unit='m', minimum=0.0
     )
     min_score: float = option(
-        0.9, 'Smallest score of the best place', minimum=0.0, maximum=1.0
+        0.95, 'Smallest score of the best place', minimum=0.0, maximum=1.0
     )
     agreement_keyframes: int = option(
         3, 'Keyframes in a row whose best places must lie together', minimum=1, maximum=1000

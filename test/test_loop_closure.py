@@ -123,7 +123,7 @@ def test_verification_counts_the_inliers_of_what_is_reported(make_closer):
     assert inliers and min(inliers) >= 4
 
 
-def hypothesis(x_m, score=0.9, inliers=50, place_id=1):
+def hypothesis(x_m, score=0.97, inliers=50, place_id=1):
     """Make a hypothesis at a position along x."""
     pose = None if x_m is None else pose_from_yaw(x_m, 0, 0)
     return Hypothesis(Place(place_id, 0, pose, ''), 0.9, score, inliers)
