@@ -68,7 +68,7 @@ class ModelConfig:
     device: str = option('auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where it works')
     precision: str = option(
         'float32', 'Arithmetic of encoder and reranker; correlations are float32 in any case. The '
-        'bundled weights are best in float32: bfloat16 orders every thirtieth pair otherwise',
+        'bundled weights are best in float32: bfloat16 orders 3 % of pairs otherwise',
         choices=('float32', 'bfloat16', 'float16'),
     )
     backend: str = option(

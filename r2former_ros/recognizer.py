@@ -135,7 +135,7 @@ class Recognizer:
         """
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
-            query = self.model.encode(self.prepare(frame) if pixels is None else pixels)
+            query = self.encode(frame, pixels)
         with _timed(latency_ms, 'retrieve'):
             candidates = self.retrieve(query)
         with _timed(latency_ms, 'rerank'):
@@ -162,9 +162,9 @@ class Recognizer:
         """
         return preprocess(frame.image, self.model.spec.input, self.model.device)
 
-    def encode(self, frame: Frame) -> ImageFeatures:
+    def encode(self, frame: Frame, pixels: torch.Tensor | None = None) -> ImageFeatures:
         """Compute global descriptor and local features of the image (paper section 3.1)."""
-        return self.model.encode(self.prepare(frame))
+        return self.model.encode(self.prepare(frame) if pixels is None else pixels)
 
     def stored(self, place_id: int) -> ImageFeatures:
         """Return the features of a place, to be used as a query."""

@@ -66,8 +66,9 @@ POSE = Topic('~/pose', PoseWithCovarianceStamped, TEN, 'each image used while lo
              'Pose of the most probable place, and how far from it the camera may be')
 STATE = Topic('~/state', String, LATCHED, 'on change', '`lost`, `candidate` or `localized`')
 DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, TEN, '`node.diagnostics_period_s`',
-                    'A level, a sentence, and the figures behind it. Latencies are those of the worker: an '
-                    'image is decoded and resized before, in another thread, as part of its age')
+                    'A level, a sentence, and the figures behind it. Latencies are those of the '
+                    'worker: an image is decoded and resized before, in another thread, as part '
+                    'of its age')
 MARKERS = Topic('~/markers', MarkerArray, TEN, 'each image used, while subscribed',
                 'Hypotheses red to green by score, the state as text; the places grey, for a new '
                 'map or viewer only')
