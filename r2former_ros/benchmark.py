@@ -49,11 +49,12 @@ SEARCHED = (1_000, 10_000, 100_000, 1_000_000)
 SEARCHED_DIM = 256
 STREET = 1_000
 """Places that lie two metres apart in a row, where their poses count; rows are 30 m apart."""
-VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'onnxruntime')
+VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'openvino', 'onnxruntime')
 REPLAYED = 'cudagraphs bfloat16'
-COMBINED = 'onnx+numba float32'
 COMPILED = 'numba float32'
-FASTEST = (REPLAYED, COMBINED, COMPILED)
+CONVERTED = 'openvino+numba float32'
+ROUNDED = 'openvino+numba bfloat16'
+FASTEST = (REPLAYED, CONVERTED, COMPILED)
 ONNX_PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 CPU_PROVIDER = ('CPUExecutionProvider',)
 Variants = dict[str, Callable[[], object]]
@@ -77,13 +78,13 @@ def stages(settings: ModelConfig, places: int, folder: Path) -> Iterator[Stage]:
         REFERENCE: partial(preprocess, picture, plain.spec.input, plain.device)}
     image = preprocess(picture, plain.spec.input, plain.device)
     yield 'encode', {name: partial(model.encode, image) for name, model in models.items()
-                     if name not in (COMPILED, COMBINED)}
+                     if name != COMPILED}
     query, candidates = random_features(plain, 1), random_features(plain, max(RERANKED))
     yield 'rescore 100', {REFERENCE: partial(plain.rescore, query, candidates)}
     for count in RERANKED:
         yield f'rerank {count}', {
             name: partial(model.score, query, candidates[:count])
-            for name, model in models.items() if name != COMBINED}
+            for name, model in models.items() if name not in (CONVERTED, ROUNDED)}
     yield f'whole query, {places:,} places', whole_query(models, places, folder, picture)
 
 
@@ -97,13 +98,14 @@ def networks(settings: ModelConfig, onnx_folder: Path) -> dict[str, R2Former]:
         found['cudagraphs float32'] = load().with_backend('cudagraphs')
         found[REPLAYED] = load().with_precision('bfloat16').with_backend('cudagraphs')
         return found
-    compiled = load().with_backend('auto')
-    if compiled.compiled:
-        found[COMPILED] = compiled
+    if find_spec('numba'):
+        found[COMPILED] = load().with_backend('numba')
+    if find_spec('openvino'):
+        found[CONVERTED] = load().with_backend('openvino')
+        found[ROUNDED] = load().with_precision('bfloat16').with_backend('openvino')
     if all(map(find_spec, ONNX_PACKAGES)):
         export_onnx(found[REFERENCE], onnx_folder)
         found['onnx float32'] = load().with_onnx(onnx_folder, CPU_PROVIDER)
-        found[COMBINED] = load().with_backend('auto').with_onnx_encoder(onnx_folder, CPU_PROVIDER)
     return found
 
 

@@ -67,16 +67,16 @@ class ModelConfig:
     )
     device: str = option('auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where it works')
     precision: str = option(
-        'float32', 'Arithmetic of encoder and reranker; correlations are float32 in any case. The '
-        'bundled weights are best in float32: bfloat16 orders 3 % of pairs otherwise',
+        'float32', 'Arithmetic of the encoder and, where numba does not compute it, of the '
+        'reranker; correlations are float32 in any case',
         choices=('float32', 'bfloat16', 'float16'),
     )
     backend: str = option(
         'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
-        'kernels compiled for this CPU; onnx runs the files in onnx_folder by onnxruntime; auto '
-        'is the fastest: on a CPU in float32 onnxruntime encodes where such files are there, '
-        'and numba scores where it is installed; cudagraphs starts the GPU once instead of for '
-        'each operation', choices=('auto', 'torch', 'numba', 'onnx', 'cudagraphs'),
+        'float32 kernels compiled for this CPU; openvino does so and encodes by OpenVINO; auto is '
+        'the fastest of these that is installed; onnx runs the files in onnx_folder by '
+        'onnxruntime; cudagraphs starts the GPU once instead of for each operation',
+        choices=('auto', 'torch', 'numba', 'openvino', 'onnx', 'cudagraphs'),
     )
     onnx_folder: str = option(
         '', 'Where r2former weights export wrote the ONNX files; empty: where it writes them when '

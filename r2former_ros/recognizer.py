@@ -22,7 +22,7 @@ from .config import Config, RerankConfig
 from .decision import PlaceFilter
 from .images import preprocess
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
-from .model.onnx_format import can_run, exported_folder
+from .model.onnx_format import exported_folder
 from .place_index import PlaceIndex
 from .place_map import PlaceMap
 from .progress import Notify, silent
@@ -277,13 +277,9 @@ def load_configured(config: Config) -> R2Former:
         image_width=settings.image_width,
     )
     model.with_precision(settings.precision)
-    folder = Path(settings.onnx_folder or exported_folder(model.fingerprint))
-    providers = settings.onnx_providers.split(',')
     if settings.backend == 'onnx':
-        return model.with_onnx(folder, providers)
-    on_cpu = model.device.type == 'cpu' and model.precision == torch.float32
-    if settings.backend == 'auto' and on_cpu and (settings.onnx_folder or can_run(folder)):
-        model.with_onnx_encoder(folder, providers)
+        folder = settings.onnx_folder or exported_folder(model.fingerprint)
+        return model.with_onnx(folder, settings.onnx_providers.split(','))
     return model.with_backend(settings.backend)
 
 

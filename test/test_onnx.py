@@ -56,38 +56,18 @@ def test_onnxruntime_computes_what_pytorch_computes(folder):
     assert onnx.score(expected[0], expected[:0]).shape == (0, 2)
 
 
-def test_auto_lets_onnxruntime_encode_and_numba_score(cache, monkeypatch, tmp_path):
-    """Exported once without a folder, files are found by every program of this user."""
-    pytest.importorskip('numba')
-    config = with_values(settings(''), {'model.backend': 'auto'})
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    assert load_configured(config).backend == 'numba'
+def test_files_are_found_where_they_are_written_if_no_folder_is_named(cache, monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
-    fast, plain = load_configured(config), load_model('tiny', **SIZE)
-    assert fast.backend == 'onnx+numba' and plain.backend == 'torch'
-    images = torch.randn(3, 3, 96, 128, generator=torch.Generator().manual_seed(1))
-    features, expected = fast.encode(images), plain.encode(images)
-    assert not torch.equal(features.descriptor, expected.descriptor)
-    torch.testing.assert_close(features.descriptor, expected.descriptor, atol=2e-6, rtol=0)
-    torch.testing.assert_close(fast.score(features[0], features),
-                               plain.score(expected[0], expected), atol=2e-4, rtol=0)
-    for other in ({'model.backend': 'torch'}, {'model.precision': 'bfloat16'},
-                  {'model.image_width': 144}):
-        assert load_configured(with_values(config, other)).onnx_encoder is None
-    assert fast.without_onnx().backend == 'numba'
-    assert torch.equal(fast.encode(images).descriptor, expected.descriptor)
+    assert load_configured(settings('')).backend == 'onnx'
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    with pytest.raises(WeightsError, match='encoder.onnx: no such file'):
+        load_configured(settings(''))
 
 
 def test_who_changes_the_network_is_answered_by_its_weights(folder, tmp_path):
     """Trained weights, or another number of local features, are not in the files."""
     changed = with_all_patches(load_configured(settings(folder)), tmp_path)
     assert changed.backend == 'torch'
-
-
-def test_auto_does_not_pass_over_a_folder_that_is_named(tmp_path):
-    config = with_values(settings(tmp_path), {'model.backend': 'auto'})
-    with pytest.raises(WeightsError, match='encoder.onnx: no such file'):
-        load_configured(config)
 
 
 def test_files_of_other_weights_or_sizes_are_refused(folder, tmp_path):

@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 
 HEAD = 8
 """Values of a head."""
-LANES = 128
-"""Queries worked on at a time: many enough for wide registers, few enough for the first cache."""
 SHORT = 16
-"""Up to so many queries, lanes would lie idle."""
-SUM = HEAD
-WEIGHT = 2 * HEAD
-SHIFT = WEIGHT + 1
-"""Rows of the scratch: 0 to 7 the queries, from SUM the sums of values, then of weights."""
+"""Up to so many queries, laying out keys and values would not pay."""
+TILE = 512
+"""Tokens worked on at a time: with keys, values and mask, few enough for the first cache."""
+VALUES = HEAD * TILE
+MASK = 2 * HEAD * TILE
+TILE_SIZE = MASK + TILE
+"""A tile holds eight rows of keys, eight of values, and 0 for a token or ABSENT for none."""
+ABSENT = np.float32(-1e9)
+LINE = 16
+"""Values in a line of the cache."""
 SAFE = 100.0
 """Powers of two up to this overflow no float32, not even summed over thousands of tokens."""
 
@@ -75,121 +78,131 @@ def _attend_few(qkv: Any, out: Any) -> None:
 @compiled
 def _attend_many(qkv: Any, out: Any) -> None:
     images, rows, width = out.shape
-    tokens = qkv.shape[1]
-    scratch = np.empty((SHIFT + 1) * LANES, np.float32)
-    pairs = np.zeros((tokens + 1) * 2 * HEAD, np.float32)
+    tiles = _make_tiles(math.ceil(qkv.shape[1] / TILE))
+    queries = np.empty((rows, HEAD), np.float32)
+    shifts = np.empty(rows, np.float32)
+    sums = np.empty((rows, HEAD + 1), np.float32)
     for image in range(images):
         for head in range(0, width, HEAD):
-            longest = _load_pairs(qkv[image], width + head, 2 * width + head, pairs)
-            for first in range(0, rows, LANES):
-                count = min(LANES, rows - first)
-                queries = qkv[image, first : first + count]
-                _load_queries(queries, head, longest, pairs, tokens, scratch)
-                _mix(pairs, tokens, scratch)
-                for lane in range(count):
-                    share = np.float32(1) / scratch[WEIGHT * LANES + lane]
-                    for d in range(HEAD):
-                        mixed = scratch[(SUM + d) * LANES + lane]
-                        out[image, first + lane, head + d] = mixed * share
+            longest = _load_tiles(qkv[image], width + head, 2 * width + head, tiles)
+            _load_queries(qkv[image], head, longest, tiles, queries, shifts)
+            sums[:] = 0
+            for number in range(len(tiles)):
+                for row in range(rows):
+                    _mix(queries[row], shifts[row], tiles[number], sums[row])
+            for row in range(rows):
+                for d in range(HEAD):
+                    out[image, row, head + d] = sums[row, d] / sums[row, HEAD]
 
 
 @compiled
-def _load_pairs(qkv: Any, key: int, value: int, pairs: Any) -> Any:
-    """Lay keys and values side by side; return the length of the longest key."""
+def _make_tiles(count: int) -> Any:
+    """Return room for tiles that begins with a line of the cache: so no load spans two."""
+    room = np.empty(count * TILE_SIZE + LINE, np.float32)
+    first = LINE - room.ctypes.data // room.itemsize % LINE
+    return room[first : first + count * TILE_SIZE].reshape(count, TILE_SIZE)
+
+
+@compiled
+def _load_tiles(qkv: Any, key: int, value: int, tiles: Any) -> Any:
+    """Lay keys and values out by row; return the length of the longest key."""
+    tiles[:] = 0
+    tiles[:, MASK:] = ABSENT
     longest = np.float32(0)
     for token in range(len(qkv)):
+        number, at = token // TILE, token % TILE
+        tiles[number, MASK + at] = 0
         square = np.float32(0)
         for d in range(HEAD):
             one = qkv[token, key + d]
             square += one * one
-            pairs[token * 2 * HEAD + d] = one
-            pairs[token * 2 * HEAD + HEAD + d] = qkv[token, value + d]
+            tiles[number, d * TILE + at] = one
+            tiles[number, VALUES + d * TILE + at] = qkv[token, value + d]
         longest = max(longest, square)
     return np.sqrt(longest)
 
 
 @compiled
 def _load_queries(
-    queries: Any, head: int, longest: Any, pairs: Any, tokens: int, scratch: Any
+    qkv: Any, head: int, longest: Any, tiles: Any, queries: Any, shifts: Any
 ) -> None:
     """
-    Lay queries out in lanes, scaled so that scores are powers of two; clear the sums.
+    Scale queries so that scores are powers of two; find what keeps these from overflowing.
 
     No score exceeds the product of both lengths. Where that is not ``SAFE``, the largest score
     is taken off all.
     """
     scale = np.float32(math.log2(math.e) / math.sqrt(HEAD))
-    scratch[:] = 0
-    for lane in range(len(queries)):
+    for row in range(len(queries)):
         square = np.float32(0)
         for d in range(HEAD):
-            one = queries[lane, head + d] * scale
+            one = qkv[row, head + d] * scale
             square += one * one
-            scratch[d * LANES + lane] = one
-        if np.sqrt(square) * longest > SAFE:
-            scratch[SHIFT * LANES + lane] = -_largest_score(
-                pairs, tokens, lane, scratch
-            )
+            queries[row, d] = one
+        unsafe = np.sqrt(square) * longest > SAFE
+        shifts[row] = -_largest_score(queries[row], tiles) if unsafe else 0
 
 
 @compiled
-def _largest_score(pairs: Any, tokens: int, lane: int, scratch: Any) -> Any:
-    largest = np.float32(-np.inf)
-    for token in range(tokens):
-        score = np.float32(0)
-        for d in range(HEAD):
-            score += scratch[d * LANES + lane] * pairs[token * 2 * HEAD + d]
-        largest = max(largest, score)
+def _largest_score(query: Any, tiles: Any) -> Any:
+    largest = ABSENT
+    for number in range(len(tiles)):
+        for at in range(TILE):
+            score = tiles[number, MASK + at]
+            for d in range(HEAD):
+                score += query[d] * tiles[number, d * TILE + at]
+            largest = max(largest, score)
     return largest
 
 
 @compiled
-def _mix(pairs: Any, tokens: int, s: Any) -> None:
+def _mix(query: Any, shift: Any, tile: Any, sums: Any) -> None:
     """
-    Sum weights and weighted values over all tokens, two at a time to halve memory traffic.
+    Add a tile's values by weight to the sums, and behind them the weights.
 
-    Scalars instead of slices, and one flat scratch: so the compiler sees that lanes are
-    independent, and uses the widest registers.
+    Scalars instead of slices: so the compiler keeps sums and query in registers, and works on as
+    many tokens at a time as a register holds. Two halves side by side, because the second need
+    not wait for the first.
     """
-    for token in range(0, tokens, 2):
-        p = pairs[token * 2 * HEAD : (token + 2) * 2 * HEAD]
-        second = np.float32(token + 1 < tokens)
-        a0, a1, a2, a3, a4, a5, a6, a7 = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
-        v0, v1, v2, v3, v4, v5, v6, v7 = p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15]
-        b0, b1, b2, b3, b4, b5, b6, b7 = p[16], p[17], p[18], p[19], p[20], p[21], p[22], p[23]
-        w0, w1, w2, w3, w4, w5, w6, w7 = p[24], p[25], p[26], p[27], p[28], p[29], p[30], p[31]
-        for lane in range(LANES):
-            left = right = s[SHIFT * LANES + lane]
-            for d, a, b in (
-                (0, a0, b0), (1, a1, b1), (2, a2, b2), (3, a3, b3),
-                (4, a4, b4), (5, a5, b5), (6, a6, b6), (7, a7, b7),
-            ):
-                left += s[d * LANES + lane] * a
-                right += s[d * LANES + lane] * b
-            left = power_of_two(left)
-            right = power_of_two(right) * second
-            s[WEIGHT * LANES + lane] += left + right
-            for d, v, w in (
-                (8, v0, w0), (9, v1, w1), (10, v2, w2), (11, v3, w3),
-                (12, v4, w4), (13, v5, w5), (14, v6, w6), (15, v7, w7),
-            ):
-                s[d * LANES + lane] += left * v + right * w
+    q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
+    q4, q5, q6, q7 = query[4], query[5], query[6], query[7]
+    m0 = m1 = m2 = m3 = m4 = m5 = m6 = m7 = total = np.float32(0)
+    for i in range(TILE // 2):
+        for half in range(2):
+            at = i + half * (TILE // 2)
+            weight = power_of_two(
+                shift + tile[MASK + at]
+                + q0 * tile[at] + q1 * tile[TILE + at]
+                + q2 * tile[2 * TILE + at] + q3 * tile[3 * TILE + at]
+                + q4 * tile[4 * TILE + at] + q5 * tile[5 * TILE + at]
+                + q6 * tile[6 * TILE + at] + q7 * tile[7 * TILE + at]
+            )
+            total += weight
+            m0 += weight * tile[VALUES + at]
+            m1 += weight * tile[VALUES + TILE + at]
+            m2 += weight * tile[VALUES + 2 * TILE + at]
+            m3 += weight * tile[VALUES + 3 * TILE + at]
+            m4 += weight * tile[VALUES + 4 * TILE + at]
+            m5 += weight * tile[VALUES + 5 * TILE + at]
+            m6 += weight * tile[VALUES + 6 * TILE + at]
+            m7 += weight * tile[VALUES + 7 * TILE + at]
+    for d, mixed in enumerate((m0, m1, m2, m3, m4, m5, m6, m7, total)):
+        sums[d] += mixed
 
 
 @compiled
 def power_of_two(x: Any) -> Any:
     """
-    Return 2^x for x in [-126, 127], relative error 2e-6; smaller x count as -126.
+    Return 2^x for x in [-126, 127], relative error 3e-6; smaller x count as -126.
 
     A polynomial (minimax on [-1/2, 1/2]) times a power that goes into the exponent's bits.
     """
     x = max(x, np.float32(-126))
-    whole = np.floor(x + np.float32(0.5))
+    whole = np.rint(x)
     part = x - whole
-    power = np.float32(0.0013333558) * part + np.float32(0.009618129)
-    power = power * part + np.float32(0.05550411)
-    power = power * part + np.float32(0.24022651)
-    power = power * part + np.float32(0.6931472)
-    power = power * part + np.float32(1.0)
+    power = np.float32(0.009570102) * part + np.float32(0.05591786)
+    power = power * part + np.float32(0.24024745)
+    power = power * part + np.float32(0.6931218)
+    power = power * part + np.float32(0.9999993)
     exponent = np.int32(np.int32(whole) * np.int32(1 << 23))
     return np.int32(np.float32(power).view(np.int32) + exponent).view(np.float32)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,11 +109,6 @@ class OnnxReranker:
 def exported_folder(fingerprint: str) -> Path:
     """Return where files of these weights are looked for when no folder is named."""
     return cache_folder() / 'onnx' / fingerprint
-
-
-def can_run(folder: Path) -> bool:
-    """Say whether an encoder was exported to a folder, and onnxruntime is there to run it."""
-    return (folder / ENCODER).is_file() and find_spec('onnxruntime') is not None
 
 
 def export_onnx(model: R2Former, folder: str | Path) -> list[Path]:

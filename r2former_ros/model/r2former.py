@@ -23,11 +23,12 @@ from .encoder import VitEncoder
 from .features import ImageFeatures
 from .graphs import ReplayedNetwork
 from .onnx_format import OnnxEncoder, OnnxReranker
+from .openvino_encoder import OpenVinoEncoder
 from .presets import ModelSpec
 from .reranker import Reranker, mean_best_correlation
 
 UNTRAINED = 'untrained weights'
-BACKENDS = ('auto', 'torch', 'numba', 'cudagraphs')
+BACKENDS = ('auto', 'torch', 'numba', 'openvino', 'cudagraphs')
 PRECISIONS = {
     'float32': torch.float32,
     'bfloat16': torch.bfloat16,
@@ -63,7 +64,7 @@ class R2Former(nn.Module):
         self.precision = torch.float32
         self.compiled = False  # numba's kernels score pairs
         self.replayed: ReplayedNetwork | None = None
-        self.onnx_encoder: OnnxEncoder | None = None
+        self.runtime_encoder: OnnxEncoder | OpenVinoEncoder | None = None
         self.onnx_reranker: OnnxReranker | None = None
         make_encoder = CnnEncoder if spec.backbone == 'resnet50' else VitEncoder
         self.encoder: Any = make_encoder(spec)
@@ -76,13 +77,13 @@ class R2Former(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name what computes: torch, numba, cudagraphs, onnx or onnx+numba."""
+        """Name what computes: torch, numba, openvino+numba, openvino+torch, cudagraphs, onnx."""
         if self.onnx_reranker is not None:
             return 'onnx'
         if self.replayed is not None:
             return 'cudagraphs'
         pairs = 'numba' if self.compiled else 'torch'
-        return f'onnx+{pairs}' if self.onnx_encoder is not None else pairs
+        return f'openvino+{pairs}' if self.runtime_encoder is not None else pairs
 
     @torch.inference_mode()
     def encode(self, images: torch.Tensor) -> ImageFeatures:
@@ -92,8 +93,8 @@ class R2Former(nn.Module):
         :returns: ``descriptor`` (B, D), and N = min(num_local, patches) local features an image.
         :raises ImageError: if a side is smaller than a patch.
         """
-        if self.onnx_encoder is not None:
-            return self.onnx_encoder.encode(images)
+        if self.runtime_encoder is not None:
+            return self.runtime_encoder.encode(images)
         images = images.to(self.device)
         if self.replayed is not None and len(images) == 1:
             return self.replayed.encode(images)
@@ -147,7 +148,9 @@ class R2Former(nn.Module):
 
     def with_precision(self, name: str) -> R2Former:
         """
-        Set the arithmetic of ``encode`` and ``score``; correlation stays float32 whatever is set.
+        Set the arithmetic of ``encode`` and ``score``.
+
+        Correlation stays float32 whatever is set, and so does all that numba computes.
 
         :raises WeightsError: for a name other than float32, bfloat16 or float16.
         """
@@ -158,22 +161,25 @@ class R2Former(nn.Module):
 
     def with_backend(self, name: str) -> R2Former:
         """
-        Set what computes ``score``: ``torch``, the reference; ``numba``, the same in compiled
-        kernels on a CPU; or ``auto``, which takes numba where it can run. ``cudagraphs`` replays
-        ``encode`` of one image, and ``score`` of all pairs at once, on the GPU, in the precision
-        that was set before.
+        Set what computes, in the precision that was set before.
+
+        ``torch`` is the reference. On a CPU, ``numba`` scores pairs in compiled kernels, and
+        ``openvino`` does so too and encodes by OpenVINO; ``auto`` takes of both what is
+        installed. ``cudagraphs`` replays ``encode`` of one image, and ``score`` of all pairs at
+        once, on the GPU.
 
         :raises WeightsError: for another name, or where what it names cannot run.
         """
-        hindrance = self._numba_hindrance()
         if name not in BACKENDS:
             raise WeightsError(f'{name}: not a backend; choose from {", ".join(BACKENDS)}')
-        if name == 'numba' and hindrance:
-            raise WeightsError(f'the numba backend {hindrance}; choose auto or torch')
+        if name in ('numba', 'openvino') and (hindrance := self._hindrance(name)):
+            raise WeightsError(f'the {name} backend {hindrance}; choose auto or torch')
         if name == 'cudagraphs' and self.device.type != 'cuda':
             raise WeightsError('the cudagraphs backend runs on CUDA only; choose auto or torch')
+        openvino = name in ('auto', 'openvino') and not self._hindrance('openvino')
         self.replayed = ReplayedNetwork(self) if name == 'cudagraphs' else None
-        self.compiled = name in ('auto', 'numba') and not hindrance
+        self.runtime_encoder = OpenVinoEncoder(self.encoder, self.precision) if openvino else None
+        self.compiled = name in ('auto', 'numba', 'openvino') and not self._hindrance('numba')
         return self
 
     def with_onnx(self, folder: str | Path, providers: Sequence[str]) -> R2Former:
@@ -182,22 +188,13 @@ class R2Former(nn.Module):
 
         :raises WeightsError: if something is missing or was made from other weights.
         """
-        self.with_onnx_encoder(folder, providers)
+        self.runtime_encoder = OnnxEncoder(folder, self.fingerprint, providers)
         self.onnx_reranker = OnnxReranker(folder, self.fingerprint, providers)
         return self
 
-    def with_onnx_encoder(self, folder: str | Path, providers: Sequence[str]) -> R2Former:
-        """
-        Let onnxruntime run ``encode`` alone: on a CPU the fastest beside numba's ``score``.
-
-        :raises WeightsError: as ``with_onnx``.
-        """
-        self.onnx_encoder = OnnxEncoder(folder, self.fingerprint, providers)
-        return self
-
-    def without_onnx(self) -> R2Former:
+    def without_runtimes(self) -> R2Former:
         """Compute from the weights themselves, for who changes them or the encoder's output."""
-        self.onnx_encoder = self.onnx_reranker = None
+        self.runtime_encoder = self.onnx_reranker = None
         return self
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -206,12 +203,11 @@ class R2Former(nn.Module):
         dtype = self.precision if enabled else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
-    def _numba_hindrance(self) -> str:
+    def _hindrance(self, package: str) -> str:
+        """Say why a package of the CPU cannot compute, or nothing."""
         if self.device.type != 'cpu':
             return 'runs on a CPU only'
-        if self.precision != torch.float32:
-            return 'computes in float32 only'
-        return '' if find_spec('numba') else 'needs the package numba (pip install numba)'
+        return '' if find_spec(package) else f'needs the package {package} (pip install {package})'
 
 
 def match_probability(logits: torch.Tensor) -> torch.Tensor:

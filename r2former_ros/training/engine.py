@@ -72,7 +72,7 @@ class Trainer:
         self.fabric, self.recipe, self.source, self.out = fabric, recipe, source, out
         self.recall = recall
         out.mkdir(parents=True, exist_ok=True)
-        self.model, self._before = model.without_onnx(), model.origin
+        self.model, self._before = model.without_runtimes(), model.origin
         self.inputs = describe_inputs(model, source, recipe)
         if fabric.device.type == 'cpu':
             attend_plainly(model)

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The encoder in OpenVINO: the fastest on a CPU, be it of Intel, AMD or ARM.
+
+Nothing has to be exported: the network in memory is translated when the first image comes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .features import ImageFeatures
+from .onnx_format import EncoderGraph
+
+HINTS = {torch.float32: 'f32', torch.bfloat16: 'bf16', torch.float16: 'f16'}
+
+
+class OpenVinoEncoder:
+    """Weights as they are when the first image of a size comes; later changes do not reach it."""
+
+    def __init__(self, encoder: nn.Module, precision: torch.dtype) -> None:
+        """
+        Take an encoder on the CPU.
+
+        :param precision: of ``HINTS``; where the CPU has no such arithmetic, float32 is used.
+        """
+        self._graph = EncoderGraph(encoder)
+        self._precision = precision
+        self._compiled: dict[tuple[int, int], Any] = {}
+        self._lock = Lock()
+
+    def encode(self, images: torch.Tensor) -> ImageFeatures:
+        """
+        Encode normalised images, float32 (B, 3, H, W), one by one.
+
+        :raises ImageError: if a side is smaller than a patch.
+        """
+        network = self._network(int(images.shape[2]), int(images.shape[3]))
+        rows = [network.create_infer_request().infer([image[None].contiguous().numpy()]).to_tuple()
+                for image in images]
+        fields = [np.concatenate(field) for field in zip(*rows, strict=True)]
+        return ImageFeatures(*map(torch.from_numpy, fields))
+
+    def _network(self, height: int, width: int) -> Any:
+        """Return what is compiled for images of one size."""
+        with self._lock:
+            if (height, width) not in self._compiled:
+                image = torch.zeros(1, 3, height, width)
+                self._compiled[height, width] = _compile(
+                    _translate(self._graph, image), HINTS[self._precision]
+                )
+            return self._compiled[height, width]
+
+
+@torch.no_grad()
+def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
+    """Do as ``openvino.convert_model``, which is slower and asks to report that it was used."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # what depends on the size is fixed, as it may be here
+        traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+            graph, image, check_trace=False)
+        decoder = TorchScriptPythonDecoder(traced, example_input=image)
+    frontend = FrontEndManager().load_by_framework('pytorch')
+    network = frontend.convert(frontend.load(decoder))
+    network.reshape({0: list(image.shape)})
+    return network
+
+
+def _compile(network: Any, precision: str) -> Any:
+    from openvino import Core
+
+    return Core().compile_model(network, 'CPU', {
+        'INFERENCE_PRECISION_HINT': precision,
+        'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+        'PERFORMANCE_HINT': 'LATENCY',
+    })
