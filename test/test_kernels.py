@@ -8,59 +8,77 @@ import torch
 import torch.nn.functional as F
 
 from r2former_ros.errors import ImageError, WeightsError
-from r2former_ros.model import load_model
-from r2former_ros.model.reranker import Reranker, go_through
+from r2former_ros.model import ImageFeatures, load_model
+from r2former_ros.model.reranker import Reranker, correlate, go_through
 
-kernels = pytest.importorskip('r2former_ros.model.kernels', reason='numba is not installed')
-scoring = pytest.importorskip('r2former_ros.model.scoring', reason='numba is not installed')
+lanes = pytest.importorskip('r2former_ros.model.lanes', reason='numba is not installed')
+long_sequences = pytest.importorskip('r2former_ros.model.long_sequences')
+partners = pytest.importorskip('r2former_ros.model.partners')
+scoring = pytest.importorskip('r2former_ros.model.scoring')
 
 
-def exact(qkv, rows):
+def attended(qkv, kept):
+    """Mix by the kernel; (T, 96) to (kept, 32)."""
+    tokens, width = len(qkv), 32
+    groups = -(-tokens // lanes.LANES)
+    padded = np.pad(qkv, ((0, groups * lanes.LANES - tokens), (0, 0)), constant_values=3e4)
+    rows = padded.reshape(groups, lanes.LANES, 3 * width).transpose(0, 2, 1)
+    tiles = lanes.room(-(-tokens // long_sequences.TILE) * long_sequences.TILE_SIZE)
+    mixed = lanes.room(groups * width * lanes.LANES)
+    long_sequences.attend(np.ascontiguousarray(rows).ravel(), tokens, kept, width, tiles, mixed)
+    return mixed.reshape(groups, width, -1).transpose(0, 2, 1).reshape(-1, width)[:kept]
+
+
+def exact(qkv, kept):
     """Compute the same in float64 by PyTorch."""
-    images, tokens, width = qkv.shape
-    heads = torch.from_numpy(qkv).double().reshape(images, tokens, 3, -1, kernels.HEAD)
-    query, key, value = heads.permute(2, 0, 3, 1, 4)
-    mixed = F.scaled_dot_product_attention(query[:, :, :rows], key, value)
-    return mixed.transpose(1, 2).reshape(images, rows, width // 3).numpy()
+    heads = torch.from_numpy(qkv).double().reshape(len(qkv), 3, -1, lanes.HEAD)
+    query, key, value = heads.permute(1, 2, 0, 3)
+    mixed = F.scaled_dot_product_attention(query[None, :, :kept], key[None], value[None])
+    return mixed[0].transpose(0, 1).reshape(kept, -1).numpy()
 
 
-@pytest.mark.parametrize(('tokens', 'rows'), [(6, 6), (6, 1), (301, 1), (17, 17), (300, 300),
-                                              (301, 301), (301, 140)])
-def test_attention_is_softmax_attention(tokens, rows):
-    rng = np.random.default_rng(tokens)
-    qkv = rng.standard_normal((2, tokens, 96)).astype(np.float32)
-    np.testing.assert_allclose(kernels.attend(qkv, rows), exact(qkv, rows), atol=3e-6)
+@pytest.mark.parametrize(('tokens', 'kept'), [(17, 17), (128, 128), (301, 1), (301, 140),
+                                              (512, 512), (513, 513), (1101, 1101)])
+def test_attention_is_softmax_attention(tokens, kept):
+    """Lanes behind the tokens hold large numbers, which must not count."""
+    qkv = np.random.default_rng(tokens).standard_normal((tokens, 96)).astype(np.float32)
+    np.testing.assert_allclose(attended(qkv, kept), exact(qkv, kept), atol=3e-6)
 
 
 @pytest.mark.parametrize('scale', [1e-3, 8.0, 40.0])
 def test_attention_neither_overflows_nor_vanishes(scale):
     """At 40, scores reach thousands: far beyond what float32 can raise e to."""
-    qkv = np.random.default_rng(0).standard_normal((1, 99, 96)).astype(np.float32)
+    qkv = np.random.default_rng(0).standard_normal((99, 96)).astype(np.float32)
     qkv[..., :64] *= scale
-    np.testing.assert_allclose(kernels.attend(qkv, 99), exact(qkv, 99), atol=2e-3)
+    np.testing.assert_allclose(attended(qkv, 99), exact(qkv, 99), atol=2e-3)
 
 
-@pytest.mark.parametrize('count', [1, 128, 301])
-@pytest.mark.parametrize('partners', [1, 5])
-def test_short_sequences_go_through_blocks_as_by_pytorch(count, partners):
+@pytest.mark.parametrize(('count', 'tokens'), [(1, 5), (128, 5), (301, 5), (301, 1), (2, 16),
+                                               (2, 127), (2, 128), (1, 600)])
+@pytest.mark.parametrize('silent', ['nothing', 'attention', 'mlp', 'both'])
+def test_sequences_go_through_blocks_as_by_pytorch(count, tokens, silent):
     """More and fewer than there are lanes; weights large enough that attention is not flat."""
     generator = torch.Generator().manual_seed(count)
     reranker = Reranker()
     with torch.inference_mode():
         for weight in reranker.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
-        tokens = 3 * torch.randn(count, partners, 32, generator=generator)
-        given = reranker.block_1, reranker.class_token_1, tokens, reranker.norm
-        expected = go_through(*given)
-        torch.testing.assert_close(scoring._go_through(*given), expected,
+        for branch in {'attention': ['attn.proj'], 'mlp': ['mlp.fc2'],
+                       'both': ['attn.proj', 'mlp.fc2']}.get(silent, []):
+            for parameter in reranker.block_1[0].get_submodule(branch).parameters():
+                parameter.zero_()
+        sequences = 3 * torch.randn(count, tokens, 32, generator=generator)
+        given = reranker.block_1, reranker.class_token_1, sequences, reranker.norm
+        layers = {reranker.block_1: tuple(map(lanes.layers_of, reranker.block_1))}
+        torch.testing.assert_close(scoring._go_through(layers, *given), go_through(*given),
                                    atol=1e-4, rtol=1e-4)
 
 
 def test_powers_of_two():
     exponents = np.linspace(-126, 100, 997).astype(np.float32)
-    powers = np.array([kernels.power_of_two(one) for one in exponents])
+    powers = np.array([lanes.power_of_two(one) for one in exponents])
     np.testing.assert_allclose(powers, np.exp2(exponents.astype(np.float64)), rtol=4e-6)
-    assert kernels.power_of_two(np.float32(-1e9)) == kernels.power_of_two(np.float32(-126))
+    assert lanes.power_of_two(np.float32(-1e9)) == lanes.power_of_two(np.float32(-126))
 
 
 @pytest.fixture(scope='module')
@@ -84,6 +102,18 @@ def test_scoring_in_threads_equals_the_plain_reranker(model):
     torch.testing.assert_close(fast, plain, atol=2e-5, rtol=0)
     assert torch.get_num_threads() == threads
     assert model.score(query, candidates[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize('queries', [1, 3])
+def test_best_partners_are_those_that_pytorch_picks(queries):
+    generator = torch.Generator().manual_seed(0)
+    features = [ImageFeatures(torch.zeros(n, 1), torch.rand(n, p, 2, generator=generator),
+                              2 * torch.rand(n, p, generator=generator),
+                              torch.randn(n, p, 8, generator=generator))
+                for n, p in ((queries, 40), (3, 29))]
+    pairs = correlate(*features, partners.pair_up_compiled)
+    assert pairs.shape == (3, 69, 5, 7)
+    assert torch.equal(pairs, correlate(*features))
 
 
 def test_errors_come_through_the_threads(model):

@@ -56,7 +56,7 @@ def test_onnxruntime_computes_what_pytorch_computes(folder):
     assert onnx.score(expected[0], expected[:0]).shape == (0, 2)
 
 
-def test_files_are_found_where_they_are_written_if_no_folder_is_named(cache, monkeypatch, tmp_path):
+def test_files_are_found_where_they_are_written_without_a_folder(cache, monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
     assert load_configured(settings('')).backend == 'onnx'
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Transformer blocks over many short sequences, compiled by numba for the CPU at hand.
+Layers of transformer blocks, compiled by numba for the CPU at hand.
 
-Sequences lie in lanes: row r of an array holds value r of ``LANES`` sequences side by side, so
-every operation is a plain loop over lanes that fills the widest registers, and all that a block
+Tokens lie in lanes: row r of an array holds value r of ``LANES`` tokens side by side, so every
+operation is a plain loop over lanes that fills the widest registers, and all that a block
 computes stays in the nearest caches.
 """
 
@@ -13,25 +13,45 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .kernels import HEAD, compiled, power_of_two
 from .transformer import LAYER_NORM_EPS, is_silent
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
+Layers = tuple[bool, bool, Arrays, Arrays, Arrays, Arrays, tuple[tuple[Arrays, Arrays], ...]]
+HEAD = 8
+"""Values of a head."""
 LANES = 128
-"""Sequences worked on at a time."""
+"""Tokens worked on at a time."""
 TERMS = 8
 """Inputs of a linear layer that are added in one pass over the lanes."""
+HIDDEN = 32
+"""Hidden values of an MLP at a time: few enough for the first cache."""
+LINE = 16
+"""Values in a line of the cache."""
+
+compiled: Any = numba.njit(fastmath=True, nogil=True, cache=True, error_model='numpy')
 
 
-def weights_of(block: Any) -> tuple[Arrays, ...]:
-    """Return weight and bias of a timm ``Block``'s layers, in the order of computation."""
-    layers = (block.norm1, block.attn.qkv, block.attn.proj, block.norm2,
-              block.mlp.fc1, block.mlp.fc2)
-    return tuple(map(arrays_of, layers))
+def layers_of(block: Any) -> Layers:
+    """
+    Return what a timm ``Block`` computes; arrays share its memory where they can.
+
+    Whether its attention and its MLP add anything; norm, queries with keys and values,
+    projection; norm, and the MLP in parts of ``HIDDEN`` values.
+    """
+    widen, narrow = arrays_of(block.mlp.fc1), arrays_of(block.mlp.fc2)
+    parts = tuple(map(slice, range(0, len(widen[1]), HIDDEN), range(HIDDEN, 10**9, HIDDEN)))
+    none = np.zeros_like(narrow[1])
+    mlp = tuple(
+        ((widen[0][part], widen[1][part]),
+         (np.ascontiguousarray(narrow[0][:, part]), none if part.start else narrow[1]))
+        for part in parts
+    )
+    return (not is_silent(block.attn.proj), not is_silent(block.mlp.fc2), arrays_of(block.norm1),
+            arrays_of(block.attn.qkv), arrays_of(block.attn.proj), arrays_of(block.norm2), mlp)
 
 
 def arrays_of(layer: Any) -> Arrays:
@@ -39,84 +59,16 @@ def arrays_of(layer: Any) -> Arrays:
     return layer.weight.detach().numpy(), layer.bias.detach().numpy()
 
 
-def summaries(
-    tokens: torch.Tensor, class_token: torch.Tensor, blocks: Any, norm: Any
-) -> torch.Tensor:
-    """
-    Put a class token before short sequences and return it after blocks and norm.
-
-    :param tokens: (B, T, W) float32, with W a multiple of eight, the width of a head.
-    :param class_token: (1, 1, W).
-    :returns: (B, W).
-    """
-    out = np.empty((tokens.shape[0], tokens.shape[2]), np.float32)
-    start = class_token.detach().numpy().ravel()
-    *earlier, last = blocks
-    needed = [block for block in earlier if not _adds_nothing(block)] + [last]
-    _summarise(tokens.contiguous().numpy(), start, tuple(map(weights_of, needed)),
-               arrays_of(norm), out)
-    return torch.from_numpy(out)
-
-
-def _adds_nothing(block: Any) -> bool:
-    return is_silent(block.attn.proj) and is_silent(block.mlp.fc2)
+@compiled
+def room(values: int) -> Any:
+    """Make zeros that begin with a line of the cache: so no load of a register spans two."""
+    whole = np.zeros(values + LINE, np.float32)
+    first = LINE - whole.ctypes.data // whole.itemsize % LINE
+    return whole[first : first + values]
 
 
 @compiled
-def _summarise(tokens: Any, start: Any, blocks: Any, norm: Any, out: Any) -> None:
-    count, length, width = tokens.shape
-    length += 1
-    x = np.zeros(length * width * LANES, np.float32)
-    qkv = np.zeros(3 * length * width * LANES, np.float32)
-    row = np.zeros(width * LANES, np.float32)
-    hidden = np.zeros(len(blocks[0][4][1]) * LANES, np.float32)
-    scores = np.zeros((length + 1) * LANES, np.float32)
-    for first in range(0, count, LANES):
-        group = tokens[first : first + LANES]
-        _load(group, start, x)
-        for number, block in enumerate(blocks):
-            kept = 1 if number == len(blocks) - 1 else length
-            _run(block, length, kept, width, x, qkv, row, hidden, scores)
-        _normalise(x, 0, norm, row, scores)
-        for lane in range(len(group)):
-            for d in range(width):
-                out[first + lane, d] = row[d * LANES + lane]
-
-
-@compiled
-def _load(group: Any, start: Any, x: Any) -> None:
-    """Lay sequences out in lanes behind the class token; lanes left over keep what they held."""
-    lanes, length, width = group.shape
-    for d in range(width):
-        for lane in range(LANES):
-            x[d * LANES + lane] = start[d]
-    for token in range(length):
-        for lane in range(lanes):
-            for d in range(width):
-                x[((token + 1) * width + d) * LANES + lane] = group[lane, token, d]
-
-
-@compiled
-def _run(
-    block: Any, length: int, kept: int, width: int,
-    x: Any, qkv: Any, row: Any, hidden: Any, scores: Any,
-) -> None:
-    """Run a block in place, for the first tokens of each sequence; all are keys and values."""
-    norm_1, qkv_of, project, norm_2, widen, narrow = block
-    for token in range(length):
-        _normalise(x, token * width, norm_1, row, scores)
-        _linear(row, qkv_of, qkv, 3 * token * width, False)
-    for token in range(kept):
-        _attend(qkv, token, length, width, row, scores)
-        _linear(row, project, x, token * width, True)
-        _normalise(x, token * width, norm_2, row, scores)
-        _linear(row, widen, hidden, 0, False)
-        _gelu(hidden)
-        _linear(hidden, narrow, x, token * width, True)
-
-
-@compiled
-def _linear(source: Any, layer: Any, target: Any, to: int, add: bool) -> None:
+def linear(source: Any, layer: Any, target: Any, to: int, add: bool) -> None:
     """
     Write a linear layer's outputs into rows of the target, or add them to what is there.
 
@@ -148,8 +100,8 @@ def _linear(source: Any, layer: Any, target: Any, to: int, add: bool) -> None:
 
 
 @compiled
-def _normalise(x: Any, at: int, layer: Any, out: Any, scratch: Any) -> None:
-    """Layer norm of rows of x."""
+def normalise(x: Any, at: int, layer: Any, out: Any, scratch: Any) -> None:
+    """Layer norm of rows of x from ``at`` on; ``scratch`` is room for two rows."""
     weight, bias = layer
     width = len(weight)
     scratch[: 2 * LANES] = 0
@@ -172,64 +124,13 @@ def _normalise(x: Any, at: int, layer: Any, out: Any, scratch: Any) -> None:
 
 
 @compiled
-def _attend(qkv: Any, token: int, length: int, width: int, out: Any, scores: Any) -> None:
-    """Mix the values of a sequence's tokens for one of them."""
-    scale = np.float32(math.log2(math.e) / math.sqrt(HEAD))
-    total = scores[length * LANES :]
-    out[:] = 0
-    for head in range(0, width, HEAD):
-        query = _rows(qkv, 3 * token * width + head)
-        for other in range(length):
-            key = _rows(qkv, (3 * other + 1) * width + head)
-            score = scores[other * LANES : (other + 1) * LANES]
-            for lane in range(LANES):
-                score[lane] = scale * (
-                    query[lane] * key[lane] + query[LANES + lane] * key[LANES + lane]
-                    + query[2 * LANES + lane] * key[2 * LANES + lane]
-                    + query[3 * LANES + lane] * key[3 * LANES + lane]
-                    + query[4 * LANES + lane] * key[4 * LANES + lane]
-                    + query[5 * LANES + lane] * key[5 * LANES + lane]
-                    + query[6 * LANES + lane] * key[6 * LANES + lane]
-                    + query[7 * LANES + lane] * key[7 * LANES + lane]
-                )
-        _soften(scores, length, total)
-        mixed = _rows(out, head)
-        for other in range(length):
-            value = _rows(qkv, (3 * other + 2) * width + head)
-            score = scores[other * LANES : (other + 1) * LANES]
-            for d in range(HEAD):
-                y, v = mixed[d * LANES : (d + 1) * LANES], value[d * LANES : (d + 1) * LANES]
-                for lane in range(LANES):
-                    y[lane] += score[lane] * v[lane]
-
-
-@compiled
-def _rows(x: Any, first: int) -> Any:
-    """Return the rows of one head."""
-    return x[first * LANES : (first + HEAD) * LANES]
-
-
-@compiled
-def _soften(scores: Any, length: int, total: Any) -> None:
-    """Apply softmax to scores that are in powers of two; ``total`` is room for a row."""
-    total[:] = scores[:LANES]
-    for other in range(1, length):
-        score = scores[other * LANES : (other + 1) * LANES]
-        for lane in range(LANES):
-            total[lane] = max(total[lane], score[lane])
-    for other in range(length):
-        score = scores[other * LANES : (other + 1) * LANES]
-        for lane in range(LANES):
-            score[lane] = power_of_two(score[lane] - total[lane])
-    total[:] = 0
-    for other in range(length):
-        score = scores[other * LANES : (other + 1) * LANES]
-        for lane in range(LANES):
-            total[lane] += score[lane]
-    for other in range(length):
-        score = scores[other * LANES : (other + 1) * LANES]
-        for lane in range(LANES):
-            score[lane] /= total[lane]
+def add_mlp(norm: Any, mlp: Any, x: Any, at: int, row: Any, hidden: Any, scratch: Any) -> None:
+    """Add to rows of x from ``at`` on what norm and MLP make of them."""
+    normalise(x, at, norm, row, scratch)
+    for widen, narrow in mlp:
+        linear(row, widen, hidden, 0, False)
+        _gelu(hidden)
+        linear(hidden, narrow, x, at, True)
 
 
 @compiled
@@ -248,3 +149,21 @@ def _gelu(x: Any) -> None:
         tail = (tail * t + np.float32(0.254829592)) * t
         tail *= power_of_two(size * size * np.float32(-0.5 * math.log2(math.e)))
         x[i] = max(x[i], np.float32(0)) - np.float32(0.5) * size * tail
+
+
+@compiled
+def power_of_two(x: Any) -> Any:
+    """
+    Return 2^x for x in [-126, 127], relative error 3e-6; smaller x count as -126.
+
+    A polynomial (minimax on [-1/2, 1/2]) times a power that goes into the exponent's bits.
+    """
+    x = max(x, np.float32(-126))
+    whole = np.rint(x)
+    part = x - whole
+    power = np.float32(0.009570102) * part + np.float32(0.05591786)
+    power = power * part + np.float32(0.24024745)
+    power = power * part + np.float32(0.6931218)
+    power = power * part + np.float32(0.9999993)
+    exponent = np.int32(np.int32(whole) * np.int32(1 << 23))
+    return np.int32(np.float32(power).view(np.int32) + exponent).view(np.float32)

@@ -30,6 +30,8 @@ CANDIDATE_XY = slice(3, 5)
 
 Through = Callable[[nn.ModuleList, torch.Tensor, torch.Tensor, nn.Module], torch.Tensor]
 """The signature of ``go_through``."""
+Pairing = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""The signature of ``pair_up``."""
 
 
 def go_through(
@@ -65,24 +67,25 @@ class Reranker(nn.Module):
         self.ratio = nn.Parameter(torch.full((1,), 0.5))
         self._initialise()
 
-    def forward(
-        self, query: ImageFeatures, candidates: ImageFeatures, through: Through = go_through
-    ) -> torch.Tensor:
+    def forward(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
         """
         Score one query against K candidates, or K queries against a candidate each.
 
-        :param through: another way through the blocks, for inference.
         :returns: logits (K, 2): no match, match.
         :raises ImageError: if an image has fewer than five local features.
         """
         pairs = correlate(query, candidates)  # (K, S, 5, 7)
-        summaries = self.summarise_partners(pairs, through)  # (K, S, 32)
-        return self.judge(summaries, pairs[:, :, 0, QUERY_XY], through)
+        summaries = self.summarise_partners(pairs)  # (K, S, 32)
+        return self.judge(summaries, pairs[:, :, 0, QUERY_XY])
 
     def summarise_partners(
         self, pairs: torch.Tensor, through: Through = go_through
     ) -> torch.Tensor:
-        """Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32)."""
+        """
+        Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32).
+
+        :param through: another ``go_through``, for inference; so in ``judge``.
+        """
         count, length = pairs.shape[:2]
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         tokens = tokens.flatten(0, 1)  # (K * S, 5, 32)
@@ -108,13 +111,36 @@ class Reranker(nn.Module):
                 nn.init.zeros_(module.bias)
 
 
-def correlate(query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+def pair_up(
+    correlation: torch.Tensor, left: torch.Tensor, right: torch.Tensor
+) -> torch.Tensor:
+    """
+    Put together what ``correlate`` returns.
+
+    :param correlation: (K, Nx, Ny).
+    :param left: x, y, attention of the query's patches (K, Nx, 3).
+    :param right: the same of the candidates' patches (K, Ny, 3).
+    """
+    best, partners = correlation.topk(PARTNERS, dim=2)  # (K, Nx, 5)
+    own = left[:, :, None].expand(-1, -1, PARTNERS, -1)
+    from_query = torch.cat([own, _gather(right, partners), best[..., None]], dim=-1)
+
+    best, partners = correlation.transpose(1, 2).topk(PARTNERS, dim=2)  # (K, Ny, 5)
+    own = right[:, :, None].expand(-1, -1, PARTNERS, -1)
+    from_candidate = torch.cat([_gather(left, partners), own, best[..., None]], dim=-1)
+    return torch.cat([from_query, from_candidate], dim=1)
+
+
+def correlate(
+    query: ImageFeatures, candidates: ImageFeatures, pairing: Pairing = pair_up
+) -> torch.Tensor:
     """
     Find the five best partners of each patch, for the query's patches, then the candidate's.
 
     Always float32: with rounded correlations other partners are chosen, which ruins the logits.
 
     :param query: one image, or as many as there are candidates.
+    :param pairing: another ``pair_up``, for inference.
     :returns: (K, S, 5, 7) with S = Nx + Ny, best partner first; see ``PAIR_VALUES``.
     :raises ImageError: if an image has fewer than five local features.
     """
@@ -128,15 +154,7 @@ def correlate(query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
         correlation = left @ right.transpose(1, 2)  # (K, Nx, Ny)
     left_values, right_values = _patch_values(query), _patch_values(candidates)
     left_values = left_values.expand(correlation.shape[0], -1, -1)
-
-    best, partners = correlation.topk(PARTNERS, dim=2)  # (K, Nx, 5)
-    own = left_values[:, :, None].expand(-1, -1, PARTNERS, -1)
-    from_query = torch.cat([own, _gather(right_values, partners), best[..., None]], dim=-1)
-
-    best, partners = correlation.transpose(1, 2).topk(PARTNERS, dim=2)  # (K, Ny, 5)
-    own = right_values[:, :, None].expand(-1, -1, PARTNERS, -1)
-    from_candidate = torch.cat([_gather(left_values, partners), own, best[..., None]], dim=-1)
-    return torch.cat([from_query, from_candidate], dim=1)
+    return pairing(correlation, left_values, right_values)
 
 
 def mean_best_correlation(

@@ -12,18 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
-from typing import Any
+from functools import cache, partial
 
+import numpy as np
 import torch
 from torch import nn
 
 from .features import ImageFeatures
-from .kernels import SHORT, attend
-from .lanes import summaries
-from .reranker import Reranker, with_class_token
-from .transformer import is_silent
+from .lanes import LANES, Layers, arrays_of, layers_of
+from .long_sequences import summarise_long
+from .partners import pair_up_compiled
+from .reranker import QUERY_XY, Reranker, correlate
+from .short_sequences import summarise_short
 
+SHORT = LANES // 8
+"""Tokens of a sequence up to which sequences, not tokens, fill the lanes."""
 TOKENS_AT_A_TIME = 2000
 """Tokens of the pairs that a thread works on together: more would leave the second cache."""
 
@@ -41,10 +44,15 @@ def score_in_threads(
     size = max(1, TOKENS_AT_A_TIME // tokens)
     parts = [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
+    layers = {blocks: tuple(map(layers_of, blocks))
+              for blocks in (reranker.block_1, reranker.block_2)}
+    through = partial(_go_through, layers)
+
     @torch.inference_mode()
     def score(part: ImageFeatures) -> torch.Tensor:
-        logits: torch.Tensor = reranker(query, part, _go_through)
-        return logits
+        pairs = correlate(query, part, pair_up_compiled)
+        summaries = reranker.summarise_partners(pairs, through)
+        return reranker.judge(summaries, pairs[:, :, 0, QUERY_XY], through)
 
     threads = torch.get_num_threads()
     with _one_thread_each(threads):
@@ -52,33 +60,15 @@ def score_in_threads(
 
 
 def _go_through(
-    blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module
+    layers: dict[nn.ModuleList, tuple[Layers, ...]],
+    blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module,
 ) -> torch.Tensor:
-    """Do as ``go_through``: many short sequences side by side, long ones with ``attend``."""
-    if tokens.shape[1] <= SHORT:
-        return summaries(tokens, class_token, blocks, norm)
-    tokens = with_class_token(class_token, tokens)
-    for block in blocks[:-1]:
-        tokens = _run_block(block, tokens, tokens.shape[1])
-    normed: torch.Tensor = norm(_run_block(blocks[-1], tokens, 1)[:, 0])
-    return normed
-
-
-def _run_block(block: Any, tokens: torch.Tensor, rows: int) -> torch.Tensor:
-    """
-    Run a block for the first rows of its input, but for branches that add nothing.
-
-    :param block: a timm ``Block`` without layer scale and query norm.
-    :param tokens: (B, T, W), the block's input.
-    :returns: the first ``rows`` tokens (B, rows, W) after the block.
-    """
-    out = tokens[:, :rows]
-    if not is_silent(block.attn.proj):
-        qkv = block.attn.qkv(block.norm1(tokens))
-        out = out + block.attn.proj(torch.from_numpy(attend(qkv.numpy(), rows)))
-    if not is_silent(block.mlp.fc2):
-        out = out + block.mlp(block.norm2(out))
-    return out
+    """Do as ``go_through``, with the layers of each sequence of blocks."""
+    out = np.empty((tokens.shape[0], tokens.shape[2]), np.float32)
+    summarise = summarise_short if tokens.shape[1] <= SHORT else summarise_long
+    start = class_token.detach().numpy().ravel()
+    summarise(tokens.contiguous().numpy(), start, layers[blocks], arrays_of(norm), out)
+    return torch.from_numpy(out)
 
 
 @cache
