@@ -48,7 +48,7 @@ setup(
         'tqdm>=4.60',
     ],
     extras_require={
-        'fast': ['numba>=0.60'],
+        'fast': ['numba>=0.60', 'openvino>=2025.0'],
         'onnx': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
         'postgres': ['psycopg[binary]>=3.1'],
         'slam': ['gtsam>=4.2'],

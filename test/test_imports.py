@@ -33,6 +33,7 @@ ONLY_IN = {
     'gtsam': {'pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'numba': {'model'},
+    'openvino': {'model'},
     'sqlite3': {'sqlite_store', 'map_repair'},
     'psycopg': {'postgres_connection', 'postgres_store'},
     'rosbags': {'bags'},
