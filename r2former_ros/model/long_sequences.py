@@ -168,15 +168,15 @@ def _mix(query: Any, shift: Any, tile: Any, sums: Any) -> None:
     Add a tile's values by weight to the sums, and behind them the weights.
 
     Scalars instead of slices: so the compiler keeps sums and query in registers, and works on as
-    many tokens at a time as a register holds. Two halves side by side, because the second need
-    not wait for the first.
+    many tokens at a time as a register holds. Four quarters side by side, so that none waits
+    for another.
     """
     q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
     q4, q5, q6, q7 = query[4], query[5], query[6], query[7]
     m0 = m1 = m2 = m3 = m4 = m5 = m6 = m7 = total = np.float32(0)
-    for i in range(TILE // 2):
-        for half in range(2):
-            at = i + half * (TILE // 2)
+    for i in range(TILE // 4):
+        for quarter in range(4):
+            at = i + quarter * (TILE // 4)
             weight = power_of_two(
                 shift + tile[MASK + at]
                 + q0 * tile[at] + q1 * tile[TILE + at]

@@ -83,4 +83,5 @@ def _compile(network: Any, precision: str) -> Any:
         'INFERENCE_PRECISION_HINT': precision,
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
         'PERFORMANCE_HINT': 'LATENCY',
+        'ENABLE_CPU_PINNING': False,  # or two nodes would take the same first cores
     })
