@@ -68,8 +68,8 @@ class ModelConfig:
     device: str = option('auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where it works')
     precision: str = option(
         'float32', 'Arithmetic of the encoder and, where numba does not compute it, of the '
-        'reranker; correlations are float32 in any case. With the bundled weights, bfloat16 orders '
-        '2.5 % of pairs otherwise, at about the same recall',
+        'reranker; correlations are float32 in any case. bfloat16 orders 2.5 % of the bundled '
+        "weights' pairs otherwise, at about the same recall",
         choices=('float32', 'bfloat16', 'float16'),
     )
     backend: str = option(
