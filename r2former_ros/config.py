@@ -74,17 +74,19 @@ class ModelConfig:
     )
     backend: str = option(
         'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
-        'float32 kernels compiled for this CPU; openvino does so and encodes by OpenVINO; auto is '
-        'the fastest of these that is installed; onnx runs the files in onnx_folder by '
-        'onnxruntime; cudagraphs starts the GPU once instead of for each operation',
+        'float32 kernels compiled for this CPU; openvino encodes by OpenVINO, and scores by numba '
+        'where it is installed; auto is the fastest of these that is installed; onnx runs the '
+        'files in onnx_folder by onnxruntime, in float32; cudagraphs starts the GPU once instead '
+        'of for each operation',
         choices=('auto', 'torch', 'numba', 'openvino', 'onnx', 'cudagraphs'),
     )
     onnx_folder: str = option(
-        '', 'Where r2former weights export wrote the ONNX files; empty: where it writes them when '
-        'no folder is named, for each weights and size apart'
+        '', 'For the backend onnx: where r2former weights export wrote the files; empty: where it '
+        'writes them when no folder is named, for each weights and size apart'
     )
     onnx_providers: str = option(
-        'CPUExecutionProvider', 'Of onnxruntime, comma-separated, the preferred first'
+        'CPUExecutionProvider', 'For the backend onnx: of onnxruntime, comma-separated, the '
+        'preferred first'
     )
     image_height: int = option(
         0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,

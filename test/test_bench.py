@@ -4,6 +4,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -33,6 +34,9 @@ def test_bench_times_every_stage(tmp_path, capsys, monkeypatch):
     assert all(row['p95_ms'] >= row['median_ms'] > 0 for row in rows)
     assert {row['times_faster'] for row in firsts.values()} == {1.0}
     assert {'torch float32', 'torch bfloat16'} <= {row['variant'] for row in rows}
+    variants = {row['variant'] for row in rows}
+    for package, variant in (('numba', 'numba float32'), ('openvino', 'openvino float32')):
+        assert (variant in variants) == (find_spec(package) is not None)
     assert not any('onnx' in row['variant'] for row in rows)
     assert all(row['stage'] in printed for row in rows)
     assert set(result['weights']['tiny']['rerank_100_memory_mib']) == {'torch', 'auto'}

@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     action = actions.add_parser(
         'export', help='write ONNX files for onnxruntime or TensorRT',
         description='Write encoder.onnx and reranker.onnx. Without a folder they are kept in '
-                    'the cache of this user, where model.backend=auto finds the encoder.',
+                    'the cache of this user, where model.backend=onnx finds them.',
     )
     action.add_argument('weights', help='preset, .safetensors file or released .pth checkpoint')
     action.add_argument('folder', metavar='OUT_DIR', nargs='?')

@@ -169,5 +169,5 @@ def with_all_patches(model: R2Former, folder: Path) -> R2Former:
     They are kept in a folder of their own, so that every variant encodes nothing again.
     """
     model.encoder.spec = replace(model.encoder.spec, num_local=ALL_PATCHES)
-    model.without_runtimes()  # its files give as many as were exported
+    model.without_runtimes()  # they give as many as before
     return cached(model, folder / 'all_patches')

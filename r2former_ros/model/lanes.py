@@ -11,7 +11,7 @@ computes stays in the nearest caches.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from .transformer import LAYER_NORM_EPS, is_silent
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
-Layers = tuple[bool, bool, Arrays, Arrays, Arrays, Arrays, tuple[tuple[Arrays, Arrays], ...]]
 HEAD = 8
 """Values of a head."""
 LANES = 128
@@ -35,23 +34,35 @@ LINE = 16
 compiled: Any = numba.njit(fastmath=True, nogil=True, cache=True, error_model='numpy')
 
 
-def layers_of(block: Any) -> Layers:
-    """
-    Return what a timm ``Block`` computes; arrays share its memory where they can.
+class Layers(NamedTuple):
+    """A timm ``Block`` as arrays, which share its memory where they can."""
 
-    Whether its attention and its MLP add anything; norm, queries with keys and values,
-    projection; norm, and the MLP in parts of ``HIDDEN`` values.
-    """
+    attends: bool  # whether attention adds anything
+    adds: bool  # whether the MLP does
+    norm_1: Arrays
+    qkv: Arrays
+    project: Arrays
+    norm_2: Arrays
+    mlp: tuple[tuple[Arrays, Arrays], ...]  # both layers, ``HIDDEN`` hidden values at a time
+
+
+def layers_of(block: Any) -> Layers:
+    """Return what a timm ``Block`` without layer scale and query norm computes."""
     widen, narrow = arrays_of(block.mlp.fc1), arrays_of(block.mlp.fc2)
-    parts = tuple(map(slice, range(0, len(widen[1]), HIDDEN), range(HIDDEN, 10**9, HIDDEN)))
+    parts = [slice(first, first + HIDDEN) for first in range(0, len(widen[1]), HIDDEN)]
     none = np.zeros_like(narrow[1])
-    mlp = tuple(
-        ((widen[0][part], widen[1][part]),
-         (np.ascontiguousarray(narrow[0][:, part]), none if part.start else narrow[1]))
-        for part in parts
+    return Layers(
+        attends=not is_silent(block.attn.proj),
+        adds=not is_silent(block.mlp.fc2),
+        norm_1=arrays_of(block.norm1),
+        qkv=arrays_of(block.attn.qkv),
+        project=arrays_of(block.attn.proj),
+        norm_2=arrays_of(block.norm2),
+        mlp=tuple(
+            ((widen[0][part], widen[1][part]),
+             (np.ascontiguousarray(narrow[0][:, part]), none if part.start else narrow[1]))
+            for part in parts),
     )
-    return (not is_silent(block.attn.proj), not is_silent(block.mlp.fc2), arrays_of(block.norm1),
-            arrays_of(block.attn.qkv), arrays_of(block.attn.proj), arrays_of(block.norm2), mlp)
 
 
 def arrays_of(layer: Any) -> Arrays:
@@ -136,9 +147,9 @@ def add_mlp(norm: Any, mlp: Any, x: Any, at: int, row: Any, hidden: Any, scratch
 @compiled
 def _gelu(x: Any) -> None:
     """
-    Apply the exact GELU in place.
+    Apply the exact GELU in place, off by less than 1e-6.
 
-    With the complement of the error function as in Abramowitz and Stegun, 7.1.26: off by 1.5e-7.
+    With the complement of the error function as in Abramowitz and Stegun, 7.1.26.
     """
     for i in range(len(x)):
         size = abs(x[i])
@@ -154,11 +165,11 @@ def _gelu(x: Any) -> None:
 @compiled
 def power_of_two(x: Any) -> Any:
     """
-    Return 2^x for x in [-126, 127], relative error 3e-6; smaller x count as -126.
+    Return 2^x for x in [-125, 127], relative error 3e-6; smaller x count as -125.
 
     A polynomial (minimax on [-1/2, 1/2]) times a power that goes into the exponent's bits.
     """
-    x = max(x, np.float32(-126))
+    x = max(x, np.float32(-125))  # just below 2^-126 numbers are subnormal, and slow
     whole = np.rint(x)
     part = x - whole
     power = np.float32(0.009570102) * part + np.float32(0.05591786)

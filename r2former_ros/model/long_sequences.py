@@ -17,8 +17,10 @@ import numpy as np
 
 from .lanes import HEAD, HIDDEN, LANES, add_mlp, compiled, linear, normalise, power_of_two, room
 
+LANES_HASH = '9bf299d447483a09'
+"""Of lanes.py, which is compiled into this: numba's cache sees changes of this file only."""
 TILE = 4 * LANES
-"""Tokens that attention works on at a time: keys and values still fit the first cache."""
+"""Tokens that attention works on at a time: 35 KB, which fit a first cache of 48 KB."""
 VALUES = HEAD * TILE
 MASK = 2 * HEAD * TILE
 TILE_SIZE = MASK + TILE
@@ -30,7 +32,14 @@ SAFE = 100.0
 
 @compiled
 def summarise_long(tokens: Any, start: Any, blocks: Any, norm: Any, out: Any) -> None:
-    """Do as ``summarise_short``, whose parameters these are."""
+    """
+    Put a class token before sequences and write what blocks and norm make of it.
+
+    :param tokens: (B, T, W), C-contiguous, T of hundreds, with W a multiple of eight.
+    :param start: the class token (W,).
+    :param blocks: of ``layers_of``.
+    :param out: (B, W).
+    """
     count, length, width = tokens.shape
     length += 1
     groups = math.ceil(length / LANES)
@@ -41,18 +50,17 @@ def summarise_long(tokens: Any, start: Any, blocks: Any, norm: Any, out: Any) ->
     for sequence in range(count):
         _load(tokens[sequence], start, x)
         for number, block in enumerate(blocks):
-            attends, adds, norm_1, qkv_of, project, norm_2, mlp = block
             kept = 1 if number == len(blocks) - 1 else length
-            if attends:
+            if block.attends:
                 for group in range(groups):
-                    normalise(x, group * width, norm_1, row, scratch)
-                    linear(row, qkv_of, qkv, 3 * group * width, False)
+                    normalise(x, group * width, block.norm_1, row, scratch)
+                    linear(row, block.qkv, qkv, 3 * group * width, False)
                 attend(qkv, length, kept, width, tiles, mixed)
             for group in range(math.ceil(kept / LANES)):
-                if attends:
-                    linear(mixed[group * width * LANES :], project, x, group * width, True)
-                if adds:
-                    add_mlp(norm_2, mlp, x, group * width, row, hidden, scratch)
+                if block.attends:
+                    linear(mixed[group * width * LANES :], block.project, x, group * width, True)
+                if block.adds:
+                    add_mlp(block.norm_2, block.mlp, x, group * width, row, hidden, scratch)
         normalise(x, 0, norm, row, scratch)
         for d in range(width):
             out[sequence, d] = row[d * LANES]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The encoder in OpenVINO: the fastest on a CPU, be it of Intel, AMD or ARM.
+The encoder in OpenVINO, which runs on CPUs of Intel, AMD and ARM.
 
 Nothing has to be exported: the network in memory is translated when the first image comes.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..errors import ImageError, WeightsError
 from .features import ImageFeatures
 from .onnx_format import EncoderGraph
 
@@ -32,7 +33,8 @@ class OpenVinoEncoder:
         :param precision: of ``HINTS``; where the CPU has no such arithmetic, float32 is used.
         """
         self._graph = EncoderGraph(encoder)
-        self._precision = precision
+        self._hint = HINTS[precision]
+        self._threads = torch.get_num_threads()
         self._compiled: dict[tuple[int, int], Any] = {}
         self._lock = Lock()
 
@@ -41,6 +43,7 @@ class OpenVinoEncoder:
         Encode normalised images, float32 (B, 3, H, W), one by one.
 
         :raises ImageError: if a side is smaller than a patch.
+        :raises WeightsError: if OpenVINO cannot run this encoder.
         """
         network = self._network(int(images.shape[2]), int(images.shape[3]))
         rows = [network.create_infer_request().infer([image[None].contiguous().numpy()]).to_tuple()
@@ -53,15 +56,34 @@ class OpenVinoEncoder:
         with self._lock:
             if (height, width) not in self._compiled:
                 image = torch.zeros(1, 3, height, width)
-                self._compiled[height, width] = _compile(
-                    _translate(self._graph, image), HINTS[self._precision]
-                )
+                self._compiled[height, width] = self._compile(image)
             return self._compiled[height, width]
+
+    def _compile(self, image: torch.Tensor) -> Any:
+        try:
+            from openvino import Core
+
+            return Core().compile_model(_translate(self._graph, image), 'CPU', {
+                'INFERENCE_PRECISION_HINT': self._hint,
+                'INFERENCE_NUM_THREADS': self._threads,
+                'PERFORMANCE_HINT': 'LATENCY',
+                'ENABLE_CPU_PINNING': False,  # or two nodes would take the same first cores
+            })
+        except ImageError:
+            raise
+        except Exception as error:  # OpenVINO's own types share no base
+            reason = ' '.join(str(error).split())
+            raise WeightsError('OpenVINO cannot run this encoder; choose model.backend numba or '
+                               f'torch ({reason})') from error
 
 
 @torch.no_grad()
 def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
-    """Do as ``openvino.convert_model``, which is slower and asks to report that it was used."""
+    """
+    Do as ``openvino.convert_model``, by the parts that it is made of.
+
+    It takes three to six seconds where this takes one, and may report to Intel that it was used.
+    """
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -69,19 +91,8 @@ def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
         warnings.simplefilter('ignore')  # what depends on the size is fixed, as it may be here
         traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
             graph, image, check_trace=False)
-        decoder = TorchScriptPythonDecoder(traced, example_input=image)
+        decoder = TorchScriptPythonDecoder(traced, example_input=image, shared_memory=False)
     frontend = FrontEndManager().load_by_framework('pytorch')
     network = frontend.convert(frontend.load(decoder))
     network.reshape({0: list(image.shape)})
     return network
-
-
-def _compile(network: Any, precision: str) -> Any:
-    from openvino import Core
-
-    return Core().compile_model(network, 'CPU', {
-        'INFERENCE_PRECISION_HINT': precision,
-        'INFERENCE_NUM_THREADS': torch.get_num_threads(),
-        'PERFORMANCE_HINT': 'LATENCY',
-        'ENABLE_CPU_PINNING': False,  # or two nodes would take the same first cores
-    })

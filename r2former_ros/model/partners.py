@@ -11,45 +11,52 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 
-from .lanes import compiled
-from .reranker import PAIR_VALUES, PARTNERS
+from .reranker import CANDIDATE, CORRELATION, PAIR_VALUES, PARTNERS
+
+LEAST = -1.0
+"""No correlation is less. What is not a number counts as this, and as the first patch."""
+
+exactly: Any = numba.njit(nogil=True, cache=True, error_model='numpy')
+"""Without fast mathematics, which may take what is not a number for any number."""
 
 
 def pair_up_compiled(
     correlation: torch.Tensor, left: torch.Tensor, right: torch.Tensor
 ) -> torch.Tensor:
-    """Do as ``pair_up``, all on the CPU."""
+    """Do as ``pair_up``, all on the CPU; of equal correlations the first patch is the better."""
     count, rows, columns = correlation.shape
     pairs = np.empty((count, rows + columns, PARTNERS, PAIR_VALUES), np.float32)
-    _pair_up(correlation.numpy(), left.numpy(), right.numpy(), pairs)
+    _pair_up(correlation.numpy(), left.contiguous().numpy(), right.numpy(), pairs)
     return torch.from_numpy(pairs)
 
 
-@compiled
+@exactly
 def _pair_up(correlation: Any, left: Any, right: Any, pairs: Any) -> None:
     count, rows, columns = correlation.shape
     best = np.empty((rows + columns, PARTNERS), np.float32)
     partners = np.empty((rows + columns, PARTNERS), np.int64)
     for k in range(count):
-        best[:] = -np.float32(2)  # less than any correlation
+        best[:] = -np.inf
+        partners[:] = 0
         _find(correlation[k], best, partners)
         for patch in range(rows + columns):
             for rank in range(PARTNERS):
                 partner = partners[patch, rank]
                 row, column = (patch, partner) if patch < rows else (partner, patch - rows)
                 pair = pairs[k, patch, rank]
-                for value in range(3):
+                for value in range(CANDIDATE):
                     pair[value] = left[k, row, value]
-                    pair[3 + value] = right[k, column, value]
-                pair[6] = best[patch, rank]
+                    pair[CANDIDATE + value] = right[k, column, value]
+                pair[CORRELATION] = max(best[patch, rank], LEAST)
 
 
-@compiled
+@exactly
 def _find(correlation: Any, best: Any, partners: Any) -> None:
-    """Find the best of all rows, then of all columns."""
+    """Find the best of each row, and behind them those of each column."""
     rows, columns = correlation.shape
     for row in range(rows):
         for column in range(columns):
@@ -60,7 +67,7 @@ def _find(correlation: Any, best: Any, partners: Any) -> None:
                 _insert(value, row, best[rows + column], partners[rows + column])
 
 
-@compiled
+@exactly
 def _insert(value: Any, partner: int, best: Any, partners: Any) -> None:
     """Put a value among the best, which descend, and let the last go."""
     at = PARTNERS - 1

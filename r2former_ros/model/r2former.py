@@ -148,7 +148,7 @@ class R2Former(nn.Module):
 
     def with_precision(self, name: str) -> R2Former:
         """
-        Set the arithmetic of ``encode`` and ``score``.
+        Set the arithmetic of ``encode`` and ``score``; call it before ``with_backend``.
 
         Correlation stays float32 whatever is set, and so does all that numba computes.
 
@@ -163,10 +163,10 @@ class R2Former(nn.Module):
         """
         Set what computes, in the precision that was set before.
 
-        ``torch`` is the reference. On a CPU, ``numba`` scores pairs in compiled kernels, and
-        ``openvino`` does so too and encodes by OpenVINO; ``auto`` takes of both what is
-        installed. ``cudagraphs`` replays ``encode`` of one image, and ``score`` of all pairs at
-        once, on the GPU.
+        ``torch`` is the reference. On a CPU, ``numba`` scores pairs in compiled kernels;
+        ``openvino`` encodes by OpenVINO, and scores by numba where it is installed; ``auto``
+        takes of both what is installed. ``cudagraphs`` replays ``encode`` of one image, and
+        ``score`` of all pairs at once, on the GPU.
 
         :raises WeightsError: for another name, or where what it names cannot run.
         """
@@ -176,6 +176,7 @@ class R2Former(nn.Module):
             raise WeightsError(f'the {name} backend {hindrance}; choose auto or torch')
         if name == 'cudagraphs' and self.device.type != 'cuda':
             raise WeightsError('the cudagraphs backend runs on CUDA only; choose auto or torch')
+        self.without_runtimes()
         openvino = name in ('auto', 'openvino') and not self._hindrance('openvino')
         self.replayed = ReplayedNetwork(self) if name == 'cudagraphs' else None
         self.runtime_encoder = OpenVinoEncoder(self.encoder, self.precision) if openvino else None
@@ -188,13 +189,14 @@ class R2Former(nn.Module):
 
         :raises WeightsError: if something is missing or was made from other weights.
         """
-        self.runtime_encoder = OnnxEncoder(folder, self.fingerprint, providers)
+        encoder = OnnxEncoder(folder, self.fingerprint, providers)
         self.onnx_reranker = OnnxReranker(folder, self.fingerprint, providers)
+        self.runtime_encoder = encoder
         return self
 
     def without_runtimes(self) -> R2Former:
         """Compute from the weights themselves, for who changes them or the encoder's output."""
-        self.runtime_encoder = self.onnx_reranker = None
+        self.runtime_encoder = self.onnx_reranker = self.replayed = None
         return self
 
     def autocast(self) -> AbstractContextManager[None]:

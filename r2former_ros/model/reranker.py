@@ -25,8 +25,10 @@ PARTNERS = 5
 """Best partners kept for each patch (paper table 6: five beat one)."""
 PAIR_VALUES = 7
 """x, y, attention of the query's patch, the same of the candidate's, and their correlation."""
+CANDIDATE, CORRELATION = 3, 6
+"""Where the candidate's values begin, and where the correlation stands."""
 QUERY_XY = slice(0, 2)
-CANDIDATE_XY = slice(3, 5)
+CANDIDATE_XY = slice(CANDIDATE, CANDIDATE + 2)
 
 Through = Callable[[nn.ModuleList, torch.Tensor, torch.Tensor, nn.Module], torch.Tensor]
 """The signature of ``go_through``."""
@@ -67,25 +69,26 @@ class Reranker(nn.Module):
         self.ratio = nn.Parameter(torch.full((1,), 0.5))
         self._initialise()
 
-    def forward(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
+    def forward(
+        self, query: ImageFeatures, candidates: ImageFeatures,
+        pairing: Pairing | None = None, through: Through = go_through,
+    ) -> torch.Tensor:
         """
         Score one query against K candidates, or K queries against a candidate each.
 
+        :param pairing: another ``pair_up``, for inference.
+        :param through: another ``go_through``, for inference.
         :returns: logits (K, 2): no match, match.
         :raises ImageError: if an image has fewer than five local features.
         """
-        pairs = correlate(query, candidates)  # (K, S, 5, 7)
-        summaries = self.summarise_partners(pairs)  # (K, S, 32)
-        return self.judge(summaries, pairs[:, :, 0, QUERY_XY])
+        pairs = correlate(query, candidates, pairing or pair_up)  # (K, S, 5, 7)
+        summaries = self.summarise_partners(pairs, through)  # (K, S, 32)
+        return self.judge(summaries, pairs[:, :, 0, QUERY_XY], through)
 
     def summarise_partners(
         self, pairs: torch.Tensor, through: Through = go_through
     ) -> torch.Tensor:
-        """
-        Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32).
-
-        :param through: another ``go_through``, for inference; so in ``judge``.
-        """
+        """Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32)."""
         count, length = pairs.shape[:2]
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         tokens = tokens.flatten(0, 1)  # (K * S, 5, 32)

@@ -9,6 +9,7 @@ times a pair. A pair of its own for each core stays in that core's cache and nev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from .features import ImageFeatures
 from .lanes import LANES, Layers, arrays_of, layers_of
 from .long_sequences import summarise_long
 from .partners import pair_up_compiled
-from .reranker import QUERY_XY, Reranker, correlate
+from .reranker import Reranker
 from .short_sequences import summarise_short
 
 SHORT = LANES // 8
@@ -41,7 +42,8 @@ def score_in_threads(
     :raises ImageError: if an image has fewer than five local features.
     """
     tokens = query.xy.shape[1] + candidates.xy.shape[1]
-    size = max(1, TOKENS_AT_A_TIME // tokens)
+    threads = torch.get_num_threads()
+    size = max(1, min(TOKENS_AT_A_TIME // tokens, math.ceil(len(candidates) / threads)))
     parts = [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
     layers = {blocks: tuple(map(layers_of, blocks))
@@ -50,11 +52,9 @@ def score_in_threads(
 
     @torch.inference_mode()
     def score(part: ImageFeatures) -> torch.Tensor:
-        pairs = correlate(query, part, pair_up_compiled)
-        summaries = reranker.summarise_partners(pairs, through)
-        return reranker.judge(summaries, pairs[:, :, 0, QUERY_XY], through)
+        logits: torch.Tensor = reranker(query, part, pair_up_compiled, through)
+        return logits
 
-    threads = torch.get_num_threads()
     with _one_thread_each(threads):
         return torch.cat(list(_pool(threads).map(score, parts)))
 

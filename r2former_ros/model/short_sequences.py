@@ -15,13 +15,16 @@ import numpy as np
 
 from .lanes import HEAD, HIDDEN, LANES, add_mlp, compiled, linear, normalise, power_of_two, room
 
+LANES_HASH = '9bf299d447483a09'
+"""Of lanes.py, which is compiled into this: numba's cache sees changes of this file only."""
+
 
 @compiled
 def summarise_short(tokens: Any, start: Any, blocks: Any, norm: Any, out: Any) -> None:
     """
     Put a class token before sequences and write what blocks and norm make of it.
 
-    :param tokens: (B, T, W), C-contiguous, with W a multiple of eight.
+    :param tokens: (B, T, W), C-contiguous, B of thousands, with W a multiple of eight.
     :param start: the class token (W,).
     :param blocks: of ``layers_of``.
     :param out: (B, W).
@@ -61,17 +64,16 @@ def _run(
     x: Any, qkv: Any, row: Any, hidden: Any, scores: Any,
 ) -> None:
     """Run a block in place, for the first tokens of each sequence; all are keys and values."""
-    attends, adds, norm_1, qkv_of, project, norm_2, mlp = block
-    if attends:
+    if block.attends:
         for token in range(length):
-            normalise(x, token * width, norm_1, row, scores)
-            linear(row, qkv_of, qkv, 3 * token * width, False)
+            normalise(x, token * width, block.norm_1, row, scores)
+            linear(row, block.qkv, qkv, 3 * token * width, False)
     for token in range(kept):
-        if attends:
+        if block.attends:
             _attend(qkv, token, length, width, row, scores)
-            linear(row, project, x, token * width, True)
-        if adds:
-            add_mlp(norm_2, mlp, x, token * width, row, hidden, scores)
+            linear(row, block.project, x, token * width, True)
+        if block.adds:
+            add_mlp(block.norm_2, block.mlp, x, token * width, row, hidden, scores)
 
 
 @compiled

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled attention and scoring in threads against the plain reranker."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +16,16 @@ from r2former_ros.model.reranker import Reranker, correlate, go_through
 
 lanes = pytest.importorskip('r2former_ros.model.lanes', reason='numba is not installed')
 long_sequences = pytest.importorskip('r2former_ros.model.long_sequences')
+short_sequences = pytest.importorskip('r2former_ros.model.short_sequences')
 partners = pytest.importorskip('r2former_ros.model.partners')
 scoring = pytest.importorskip('r2former_ros.model.scoring')
+
+
+@pytest.mark.parametrize('module', [short_sequences, long_sequences])
+def test_a_change_of_lanes_reaches_what_numba_has_cached(module):
+    """Functions of lanes.py are compiled into these; only a change of their own file counts."""
+    source = Path(lanes.__file__).read_bytes()
+    assert hashlib.sha256(source).hexdigest()[:16] == module.LANES_HASH, 'write the new hash'
 
 
 def attended(qkv, kept):
@@ -45,18 +56,21 @@ def test_attention_is_softmax_attention(tokens, kept):
     np.testing.assert_allclose(attended(qkv, kept), exact(qkv, kept), atol=3e-6)
 
 
+@pytest.mark.parametrize('tokens', [99, 700])
 @pytest.mark.parametrize('scale', [1e-3, 8.0, 40.0])
-def test_attention_neither_overflows_nor_vanishes(scale):
+def test_attention_neither_overflows_nor_vanishes(scale, tokens):
     """At 40, scores reach thousands: far beyond what float32 can raise e to."""
-    qkv = np.random.default_rng(0).standard_normal((99, 96)).astype(np.float32)
-    qkv[..., :64] *= scale
-    np.testing.assert_allclose(attended(qkv, 99), exact(qkv, 99), atol=2e-3)
+    qkv = np.random.default_rng(0).standard_normal((tokens, 96)).astype(np.float32)
+    qkv[::2, :32] *= scale  # safe queries among others
+    qkv[:, 32:64] *= scale
+    np.testing.assert_allclose(attended(qkv, tokens), exact(qkv, tokens), atol=2e-3)
 
 
-@pytest.mark.parametrize(('count', 'tokens'), [(1, 5), (128, 5), (301, 5), (301, 1), (2, 16),
-                                               (2, 127), (2, 128), (1, 600)])
-@pytest.mark.parametrize('silent', ['nothing', 'attention', 'mlp', 'both'])
-def test_sequences_go_through_blocks_as_by_pytorch(count, tokens, silent):
+@pytest.mark.parametrize(('count', 'tokens'), [(1, 5), (128, 5), (301, 5), (301, 1), (2, 15),
+                                               (2, 16), (2, 127), (2, 128), (1, 600)])
+@pytest.mark.parametrize(('silent', 'silent_block'), [
+    ('nothing', 0), ('attention', 0), ('mlp', 0), ('both', 0), ('attention', 1), ('both', 1)])
+def test_sequences_go_through_blocks_as_by_pytorch(count, tokens, silent, silent_block):
     """More and fewer than there are lanes; weights large enough that attention is not flat."""
     generator = torch.Generator().manual_seed(count)
     reranker = Reranker()
@@ -65,7 +79,7 @@ def test_sequences_go_through_blocks_as_by_pytorch(count, tokens, silent):
             weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
         for branch in {'attention': ['attn.proj'], 'mlp': ['mlp.fc2'],
                        'both': ['attn.proj', 'mlp.fc2']}.get(silent, []):
-            for parameter in reranker.block_1[0].get_submodule(branch).parameters():
+            for parameter in reranker.block_1[silent_block].get_submodule(branch).parameters():
                 parameter.zero_()
         sequences = 3 * torch.randn(count, tokens, 32, generator=generator)
         given = reranker.block_1, reranker.class_token_1, sequences, reranker.norm
@@ -75,10 +89,11 @@ def test_sequences_go_through_blocks_as_by_pytorch(count, tokens, silent):
 
 
 def test_powers_of_two():
-    exponents = np.linspace(-126, 100, 997).astype(np.float32)
+    exponents = np.linspace(-125, 100, 997).astype(np.float32)
     powers = np.array([lanes.power_of_two(one) for one in exponents])
     np.testing.assert_allclose(powers, np.exp2(exponents.astype(np.float64)), rtol=4e-6)
-    assert lanes.power_of_two(np.float32(-1e9)) == lanes.power_of_two(np.float32(-126))
+    least = lanes.power_of_two(np.float32(-1e9))
+    assert least == lanes.power_of_two(np.float32(-125)) > np.finfo(np.float32).tiny
 
 
 @pytest.fixture(scope='module')
@@ -114,6 +129,34 @@ def test_best_partners_are_those_that_pytorch_picks(queries):
     pairs = correlate(*features, partners.pair_up_compiled)
     assert pairs.shape == (3, 69, 5, 7)
     assert torch.equal(pairs, correlate(*features))
+
+
+def test_what_is_not_a_number_correlates_with_nothing():
+    """A damaged feature must not send the kernel out of its arrays."""
+    correlation = torch.full((1, 6, 7), 0.5)
+    correlation[0, 2] = torch.nan
+    values = torch.rand(1, 6, 3), torch.rand(1, 7, 3)
+    pairs = partners.pair_up_compiled(correlation, *values)
+    assert torch.isfinite(pairs).all()
+    assert (pairs[0, 2, :, 6] == partners.LEAST).all()
+    assert (pairs[0, [0, 1, 3, 4, 5], :, 6] == 0.5).all() and (pairs[0, 6:, :, 6] == 0.5).all()
+
+
+def test_weights_that_change_are_scored_by(model):
+    query, candidates = features(model, 1, 0), features(model, 3, 1)
+    before = model.with_backend('numba').score(query, candidates)
+    with torch.no_grad():
+        model.reranker.head.weight.mul_(2)
+        model.reranker.block_2[0].mlp.fc2.weight.mul_(2)
+    try:
+        after = model.score(query, candidates)
+        torch.testing.assert_close(after, model.with_backend('torch').score(query, candidates),
+                                   atol=2e-5, rtol=0)
+        assert not torch.allclose(after, before, atol=1e-3)
+    finally:
+        with torch.no_grad():
+            model.reranker.head.weight.div_(2)
+            model.reranker.block_2[0].mlp.fc2.weight.div_(2)
 
 
 def test_errors_come_through_the_threads(model):
