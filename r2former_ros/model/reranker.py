@@ -53,6 +53,26 @@ def with_class_token(class_token: torch.Tensor, tokens: torch.Tensor) -> torch.T
     return torch.cat([class_token.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
 
 
+def pair_up(
+    correlation: torch.Tensor, left: torch.Tensor, right: torch.Tensor
+) -> torch.Tensor:
+    """
+    Put together what ``correlate`` returns.
+
+    :param correlation: (K, Nx, Ny).
+    :param left: x, y, attention of the query's patches (K, Nx, 3).
+    :param right: the same of the candidates' patches (K, Ny, 3).
+    """
+    best, partners = correlation.topk(PARTNERS, dim=2)  # (K, Nx, 5)
+    own = left[:, :, None].expand(-1, -1, PARTNERS, -1)
+    from_query = torch.cat([own, _gather(right, partners), best[..., None]], dim=-1)
+
+    best, partners = correlation.transpose(1, 2).topk(PARTNERS, dim=2)  # (K, Ny, 5)
+    own = right[:, :, None].expand(-1, -1, PARTNERS, -1)
+    from_candidate = torch.cat([_gather(left, partners), own, best[..., None]], dim=-1)
+    return torch.cat([from_query, from_candidate], dim=1)
+
+
 class Reranker(nn.Module):
     """Score pairs of images from their local features."""
 
@@ -71,7 +91,7 @@ class Reranker(nn.Module):
 
     def forward(
         self, query: ImageFeatures, candidates: ImageFeatures,
-        pairing: Pairing | None = None, through: Through = go_through,
+        pairing: Pairing = pair_up, through: Through = go_through,
     ) -> torch.Tensor:
         """
         Score one query against K candidates, or K queries against a candidate each.
@@ -81,7 +101,7 @@ class Reranker(nn.Module):
         :returns: logits (K, 2): no match, match.
         :raises ImageError: if an image has fewer than five local features.
         """
-        pairs = correlate(query, candidates, pairing or pair_up)  # (K, S, 5, 7)
+        pairs = correlate(query, candidates, pairing)  # (K, S, 5, 7)
         summaries = self.summarise_partners(pairs, through)  # (K, S, 32)
         return self.judge(summaries, pairs[:, :, 0, QUERY_XY], through)
 
@@ -112,26 +132,6 @@ class Reranker(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-
-
-def pair_up(
-    correlation: torch.Tensor, left: torch.Tensor, right: torch.Tensor
-) -> torch.Tensor:
-    """
-    Put together what ``correlate`` returns.
-
-    :param correlation: (K, Nx, Ny).
-    :param left: x, y, attention of the query's patches (K, Nx, 3).
-    :param right: the same of the candidates' patches (K, Ny, 3).
-    """
-    best, partners = correlation.topk(PARTNERS, dim=2)  # (K, Nx, 5)
-    own = left[:, :, None].expand(-1, -1, PARTNERS, -1)
-    from_query = torch.cat([own, _gather(right, partners), best[..., None]], dim=-1)
-
-    best, partners = correlation.transpose(1, 2).topk(PARTNERS, dim=2)  # (K, Ny, 5)
-    own = right[:, :, None].expand(-1, -1, PARTNERS, -1)
-    from_candidate = torch.cat([_gather(left, partners), own, best[..., None]], dim=-1)
-    return torch.cat([from_query, from_candidate], dim=1)
 
 
 def correlate(
