@@ -77,3 +77,10 @@ def module_of(path: Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
+
+
+def resident_mb() -> float:
+    """Return the memory of this process."""
+    (line,) = [one for one in Path('/proc/self/status').read_text().splitlines()
+               if one.startswith('VmRSS')]
+    return int(line.split()[1]) / 1024

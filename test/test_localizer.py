@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from fakes import picture
+from fakes import picture, resident_mb
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -252,13 +251,6 @@ def test_the_lifecycle_repeats_without_growing(make_node):
         node.trigger_deactivate()
     assert node.worker is None and node.images is None
     assert node.trigger_shutdown() == SUCCESS
-
-
-def resident_mb():
-    """Return the memory of this process."""
-    (line,) = [one for one in Path('/proc/self/status').read_text().splitlines()
-               if one.startswith('VmRSS')]
-    return int(line.split()[1]) / 1024
 
 
 def assert_offers(node, *parts):

@@ -8,7 +8,10 @@ Nothing has to be exported: the network in memory is translated when the first i
 
 from __future__ import annotations
 
+import gc
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -87,12 +90,28 @@ def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _own_torchscript():
         warnings.simplefilter('ignore')  # what depends on the size is fixed, as it may be here
         traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
             graph, image, check_trace=False)
         decoder = TorchScriptPythonDecoder(traced, example_input=image, shared_memory=False)
-    frontend = FrontEndManager().load_by_framework('pytorch')
-    network = frontend.convert(frontend.load(decoder))
+        frontend = FrontEndManager().load_by_framework('pytorch')
+        network = frontend.convert(frontend.load(decoder))
+    del traced, decoder
+    gc.collect()  # the trace refers to itself, and to the weights
     network.reshape({0: list(image.shape)})
     return network
+
+
+@contextmanager
+def _own_torchscript() -> Iterator[None]:
+    """Trace outside of torch's registers, which would keep each trace (7 MB) until the end."""
+    from torch.jit import _recursive, _state
+
+    kept = _state._python_cu, _recursive.concrete_type_store
+    _state._python_cu = torch._C.CompilationUnit()
+    _recursive.concrete_type_store = _recursive.ConcreteTypeStore()
+    try:
+        yield
+    finally:
+        _state._python_cu, _recursive.concrete_type_store = kept
