@@ -51,6 +51,7 @@ STREET = 1_000
 """Places that lie two metres apart in a row, where their poses count; rows are 30 m apart."""
 VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'openvino', 'onnxruntime')
 REPLAYED = 'cudagraphs bfloat16'
+FUSED = 'triton bfloat16'
 COMPILED = 'numba float32'
 CONVERTED = 'openvino float32'
 ROUNDED = 'openvino bfloat16'
@@ -97,6 +98,8 @@ def networks(settings: ModelConfig, onnx_folder: Path) -> dict[str, R2Former]:
         found['torch float16'] = load().with_precision('float16')
         found['cudagraphs float32'] = load().with_backend('cudagraphs')
         found[REPLAYED] = load().with_precision('bfloat16').with_backend('cudagraphs')
+        if find_spec('triton'):
+            found[FUSED] = load().with_precision('bfloat16').with_backend('triton')
         return found
     if find_spec('numba'):
         found[COMPILED] = load().with_backend('numba')

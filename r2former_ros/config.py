@@ -77,8 +77,9 @@ class ModelConfig:
         'float32 kernels compiled for this CPU; openvino encodes by OpenVINO, and scores by numba '
         'where it is installed; auto is the fastest of these that is installed; onnx runs the '
         'files in onnx_folder by onnxruntime, in float32; cudagraphs starts the GPU once instead '
-        'of for each operation',
-        choices=('auto', 'torch', 'numba', 'openvino', 'onnx', 'cudagraphs'),
+        'of for each operation; triton does so too, with a part of the reranker in a kernel of '
+        'its own, in bfloat16 or float16',
+        choices=('auto', 'torch', 'numba', 'openvino', 'onnx', 'cudagraphs', 'triton'),
     )
     onnx_folder: str = option(
         '', 'For the backend onnx: where r2former weights export wrote the files; empty: where it '

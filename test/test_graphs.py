@@ -58,7 +58,7 @@ def test_a_replayed_network_says_what_the_plain_one_says(precision):
     expected = [model.encode(images[row : row + 1]) for row in range(2)]
     candidates = model.encode(images[2:])
     logits = model.score(expected[0], candidates)
-    model.replayed = ReplayedNetwork(model, CpuGraph.capture)
+    model.replayed = ReplayedNetwork(model, capture=CpuGraph.capture)
     assert model.backend == 'cudagraphs'
     before = CpuGraph.captured
     for row, one in enumerate(expected):

@@ -34,6 +34,7 @@ ONLY_IN = {
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
     'numba': {'model'},
     'openvino': {'model'},
+    'triton': {'model'},
     'sqlite3': {'sqlite_store', 'map_repair'},
     'psycopg': {'postgres_connection', 'postgres_store'},
     'rosbags': {'bags'},

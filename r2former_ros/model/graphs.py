@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from .features import ImageFeatures
 from .onnx_format import FEATURES, EncoderGraph, RerankerGraph
+from .reranker import Through, go_through
 
 if TYPE_CHECKING:
     from .r2former import R2Former
@@ -71,10 +73,18 @@ class Replayed:
 
 
 class ReplayedNetwork:
-    """A model's encoder and reranker, in its precision."""
+    """A model's encoder and reranker, in its precision; ``fused``: Block-1 in one kernel."""
 
-    def __init__(self, model: R2Former, capture: Capture | None = None) -> None:
-        encoder, reranker = EncoderGraph(model.encoder), RerankerGraph(model.reranker)
+    def __init__(
+        self, model: R2Former, fused: bool = False, capture: Capture | None = None
+    ) -> None:
+        self.fused = fused
+        through: Through = go_through
+        if fused:
+            from .triton_block_1 import go_through_fused
+            through = partial(go_through_fused, model.precision)
+        encoder = EncoderGraph(model.encoder)
+        reranker = RerankerGraph(model.reranker, through)
 
         def encode(images: torch.Tensor) -> Tensors:
             with model.autocast():

@@ -21,6 +21,7 @@ from torch import nn
 from ..errors import WeightsError
 from ..process import cache_folder
 from .features import ImageFeatures
+from .reranker import Through, go_through
 
 if TYPE_CHECKING:
     from .r2former import R2Former
@@ -49,16 +50,17 @@ class EncoderGraph(nn.Module):
 class RerankerGraph(nn.Module):
     """The reranker with plain tensors as its arguments, in the order of ``PAIR``."""
 
-    def __init__(self, reranker: nn.Module) -> None:
+    def __init__(self, reranker: nn.Module, through: Through = go_through) -> None:
         super().__init__()
         self.reranker = reranker
+        self.through = through
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return logits (K, 2)."""
         unused = tensors[0].new_zeros(1, 1)  # the reranker reads no global descriptor
         query = ImageFeatures(unused, *tensors[:3])
         candidates = ImageFeatures(unused, *tensors[3:])
-        logits: torch.Tensor = self.reranker(query, candidates)
+        logits: torch.Tensor = self.reranker(query, candidates, through=self.through)
         return logits
 
 

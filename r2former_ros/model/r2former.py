@@ -28,7 +28,9 @@ from .presets import ModelSpec
 from .reranker import Reranker, mean_best_correlation
 
 UNTRAINED = 'untrained weights'
-BACKENDS = ('auto', 'torch', 'numba', 'openvino', 'cudagraphs')
+ON_CPU, ON_CUDA = ('numba', 'openvino'), ('cudagraphs', 'triton')
+BACKENDS = ('auto', 'torch', *ON_CPU, *ON_CUDA)
+PACKAGES = ('numba', 'openvino', 'triton')
 PRECISIONS = {
     'float32': torch.float32,
     'bfloat16': torch.bfloat16,
@@ -77,11 +79,11 @@ class R2Former(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name what computes: torch, numba, openvino+numba, openvino+torch, cudagraphs, onnx."""
+        """Name what computes, one of ``BACKENDS`` or onnx, or openvino+numba, openvino+torch."""
         if self.onnx_reranker is not None:
             return 'onnx'
         if self.replayed is not None:
-            return 'cudagraphs'
+            return 'triton' if self.replayed.fused else 'cudagraphs'
         pairs = 'numba' if self.compiled else 'torch'
         return f'openvino+{pairs}' if self.runtime_encoder is not None else pairs
 
@@ -166,19 +168,17 @@ class R2Former(nn.Module):
         ``torch`` is the reference. On a CPU, ``numba`` scores pairs in compiled kernels;
         ``openvino`` encodes by OpenVINO, and scores by numba where it is installed; ``auto``
         takes of both what is installed. ``cudagraphs`` replays ``encode`` of one image, and
-        ``score`` of all pairs at once, on the GPU.
+        ``score`` of all pairs at once, on the GPU; ``triton`` does so with Block-1 in one kernel.
 
         :raises WeightsError: for another name, or where what it names cannot run.
         """
         if name not in BACKENDS:
             raise WeightsError(f'{name}: not a backend; choose from {", ".join(BACKENDS)}')
-        if name in ('numba', 'openvino') and (hindrance := self._hindrance(name)):
+        if hindrance := self._hindrance(name):
             raise WeightsError(f'the {name} backend {hindrance}; choose auto or torch')
-        if name == 'cudagraphs' and self.device.type != 'cuda':
-            raise WeightsError('the cudagraphs backend runs on CUDA only; choose auto or torch')
         self.without_runtimes()
         openvino = name in ('auto', 'openvino') and not self._hindrance('openvino')
-        self.replayed = ReplayedNetwork(self) if name == 'cudagraphs' else None
+        self.replayed = ReplayedNetwork(self, name == 'triton') if name in ON_CUDA else None
         self.runtime_encoder = OpenVinoEncoder(self.encoder, self.precision) if openvino else None
         self.compiled = name in ('auto', 'numba', 'openvino') and not self._hindrance('numba')
         return self
@@ -205,11 +205,17 @@ class R2Former(nn.Module):
         dtype = self.precision if enabled else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
-    def _hindrance(self, package: str) -> str:
-        """Say why a package of the CPU cannot compute, or nothing."""
-        if self.device.type != 'cpu':
+    def _hindrance(self, backend: str) -> str:
+        """Say why a backend cannot compute here, or nothing."""
+        if backend in ON_CPU and self.device.type != 'cpu':
             return 'runs on a CPU only'
-        return '' if find_spec(package) else f'needs the package {package} (pip install {package})'
+        if backend in ON_CUDA and self.device.type != 'cuda':
+            return 'runs on CUDA only'
+        if backend in PACKAGES and not find_spec(backend):
+            return f'needs the package {backend} (pip install {backend})'
+        if backend == 'triton' and self.precision == torch.float32:
+            return 'computes in bfloat16 or float16 only: set model.precision'
+        return ''
 
 
 def match_probability(logits: torch.Tensor) -> torch.Tensor:
