@@ -3,7 +3,7 @@
 """
 Carry a robot from one part of the map to another, many times, and count how long it stays lost.
 
-    python benchmarks/kidnap.py --data DATA --out OUT [--laps 0 1] [--jumps 40]
+    python benchmarks/kidnap.py --data DATA --out OUT [--laps 0 1] [--jumps 40] [--set NAME=VALUE]
 
 The map is one lap of DATA/sequences/gardens_point_3laps.csv; the images of another lap are
 recognised once, and the filter alone sees them again for each jump: 30 images from one part of the
@@ -22,6 +22,7 @@ import numpy as np
 from loop_closure import Drive, drifting, gardens_point
 from tqdm import tqdm
 
+from r2former_ros.cli.common import parse_setting
 from r2former_ros.config import Config, DecisionConfig, with_values
 from r2former_ros.datasets import pictures_in
 from r2former_ros.decision import PlaceFilter
@@ -58,9 +59,13 @@ def opened(lap: Drive, path: Path, config: Config) -> Recognizer:
 
 
 def seen_in(recognizer: Recognizer, files: Sequence[Path], title: str) -> list[Seen]:
-    """Recognise pictures, each by itself."""
-    return [recognizer.recognize(Frame(number, read_image(file))).hypotheses
-            for number, file in enumerate(tqdm(files, desc=title))]
+    """Recognise pictures, each by itself; return what is to be decided on."""
+    check = recognizer.config.verification
+    recognitions = [recognizer.recognize(Frame(number, read_image(file)))
+                    for number, file in enumerate(tqdm(files, desc=title))]
+    return [[one for one in recognition.hypotheses
+             if not check.hypotheses or one.inliers >= check.min_inliers]
+            for recognition in recognitions]
 
 
 def states_of(
@@ -129,10 +134,11 @@ def main() -> None:
     parser.add_argument('--laps', type=int, nargs=2, default=(0, 1), help='of the map, driven')
     parser.add_argument('--jumps', type=int, default=40)
     parser.add_argument('--foreign', type=Path, nargs='*', default=[], metavar='DIR')
-    parser.add_argument('--weights', default=Config().model.weights)
+    parser.add_argument('--set', action='append', default=[], type=parse_setting,
+                        metavar='NAME=VALUE')
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    config = with_values(Config(), {'model.weights': arguments.weights})
+    config = with_values(Config(), dict(arguments.set))
     drive = gardens_point(arguments.data)
     mapped, driven = (lap_of(drive, lap) for lap in arguments.laps)
     recognizer = opened(mapped, arguments.out / f'lap_{arguments.laps[0]}.r2map', config)

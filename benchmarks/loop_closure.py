@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from r2former_ros.cli.common import parse_setting
 from r2former_ros.config import Config, to_dict, with_values
 from r2former_ros.geometry import angle_deg, distance_m, inverse, pose_from_yaw, yaw_rad
 from r2former_ros.images import preprocess, read_image, thumbnail_jpeg
@@ -364,12 +365,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE')
+    parser.add_argument('--set', action='append', default=[], type=parse_setting,
+                        metavar='NAME=VALUE')
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    values = dict(item.split('=', 1) for item in arguments.set)
-    config = with_values(Config(), {'pose_graph.node_distance_m': 0.1, **{
-        name: json.loads(value) for name, value in values.items()}})
+    config = with_values(Config(), {'pose_graph.node_distance_m': 0.1, **dict(arguments.set)})
     model = load_configured(config)
     inputs = arguments.data, arguments.out, model, config
     laps, checks = three_laps(*inputs)

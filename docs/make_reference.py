@@ -74,8 +74,8 @@ jumps of 50 m and more, 60 images after each. Wrong: localized again more than 2
 So count on 20 to 30 images where single images of that light are mostly recognised, and on
 nothing where they are not. Images from elsewhere, on the first map: of Corridor (111) and KITTI 00
 (151) none was localized, without odometry or with that of a lap; of 4,645 photographs of rooms,
-streets and houses, many of them several times the same room, 25 without and 42 with it (these
-with the weights aff7520e922c4a29).
+streets and houses, many of them several times the same room, 45 without and 42 with it
+(`--foreign`).
 
 A camera that stands still outside the map, before something that scores above
 `decision.min_score`, is localized in the end: each image counts as new. Choose `min_score` by
