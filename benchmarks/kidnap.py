@@ -25,12 +25,12 @@ from tqdm import tqdm
 from r2former_ros.cli.common import parse_setting
 from r2former_ros.config import Config, DecisionConfig, with_values
 from r2former_ros.datasets import pictures_in
-from r2former_ros.decision import PlaceFilter
+from r2former_ros.decision import PlaceFilter, pose_covariance
 from r2former_ros.geometry import distance_m, inverse
 from r2former_ros.images import read_image
 from r2former_ros.mapping import PosedFrame, build_map
 from r2former_ros.recognizer import Recognizer, load_configured
-from r2former_ros.records import Frame, Hypothesis, Pose, StampedPose, State
+from r2former_ros.records import Belief, Frame, Hypothesis, Pose, StampedPose, State
 
 BEFORE, AFTER = 30, 60
 FAR_M = 50.0
@@ -39,7 +39,10 @@ RIGHT_M = 10.0
 """A localization is right within this distance, and wrong beyond twice that."""
 PER_LAP = 200
 SEED = 1
+ELLIPSE = 5.991
+"""The square of the 95 % ellipse's radius, in deviations."""
 Seen = Sequence[Hypothesis]
+Decided = tuple[State, Belief | None]
 
 
 def lap_of(drive: Drive, lap: int) -> Drive:
@@ -68,20 +71,43 @@ def seen_in(recognizer: Recognizer, files: Sequence[Path], title: str) -> list[S
             for recognition in recognitions]
 
 
-def states_of(
-    recognizer: Recognizer, seen: Sequence[Seen], truth: Sequence[Pose | None],
-    odometry: Sequence[Pose | None],
-) -> list[tuple[State, float]]:
-    """Return what a new filter says of each image, and how far from the truth it is."""
+def decided(
+    recognizer: Recognizer, seen: Sequence[Seen], odometry: Sequence[Pose | None]
+) -> list[Decided]:
+    """Return what a new filter says of each image."""
     config: DecisionConfig = recognizer.config.decision
-    decision, said = PlaceFilter(list(recognizer.places.values()), config), []
-    for hypotheses, pose, odom_T_camera in zip(seen, truth, odometry, strict=True):
-        state, belief = decision.decide(
-            hypotheses, min_score=config.min_score, odom_T_camera=odom_T_camera)
-        place = belief.place.map_T_camera if belief else None
-        known = place is not None and pose is not None
-        said.append((state, distance_m(place, pose) if known else np.inf))
-    return said
+    decision = PlaceFilter(list(recognizer.places.values()), config)
+    return [decision.decide(hypotheses, min_score=config.min_score, odom_T_camera=odom_T_camera)
+            for hypotheses, odom_T_camera in zip(seen, odometry, strict=True)]
+
+
+def error_m(belief: Belief | None, truth: StampedPose) -> float:
+    """Return how far the most probable place is from the truth; infinite without one."""
+    place = belief.place.map_T_camera if belief else None
+    return np.inf if place is None else distance_m(place, truth.map_T_camera)
+
+
+def report_covariance(recognizer: Recognizer, lap: Drive, seen: Sequence[Seen]) -> None:
+    """Print for a lap without jumps how often the ellipse of the pose holds the truth."""
+    drifted = [pose.map_T_camera for pose in drifting(lap.truth, SEED)]
+    errors_m, deviations_m, inside = [], [], 0
+    for odometry in ([None] * len(seen), drifted):
+        for (state, belief), truth in zip(
+                decided(recognizer, seen, odometry), lap.truth, strict=True):
+            if state is not State.LOCALIZED or belief is None:
+                continue
+            covariance_m2 = pose_covariance(belief, recognizer.config.decision)[:2, :2]
+            off_m = (truth.map_T_camera - belief.place.map_T_camera)[:2, 3]
+            inside += int(off_m @ np.linalg.solve(covariance_m2, off_m) <= ELLIPSE)
+            errors_m.append(np.linalg.norm(off_m))
+            deviations_m.append(np.sqrt(np.trace(covariance_m2) / 2))
+    if not errors_m:
+        print('without jumps no image is localized')
+        return
+    low, high = np.percentile(deviations_m, (10, 90))
+    print(f'without jumps {len(errors_m)} images are localized, the 95 % ellipse holds the truth '
+          f'of {inside}; deviations {low:.1f} to {high:.1f} m (10 to 90 %), errors '
+          f'{np.percentile(errors_m, 90):.1f} m (90 %), {max(errors_m):.1f} m at most')
 
 
 def jumps(lap: Drive, count: int) -> list[list[int]]:
@@ -109,16 +135,17 @@ def report(recognizer: Recognizer, lap: Drive, seen: Sequence[Seen], count: int)
         for seed, rows in enumerate(jumps(lap, count)):
             truth = [lap.truth[row] for row in rows]
             odometry = odometry_of(truth, seed) if with_odometry else [None] * len(rows)
-            after = states_of(recognizer, [seen[row] for row in rows],
-                              [pose.map_T_camera for pose in truth], odometry)[BEFORE:]
+            after = decided(recognizer, [seen[row] for row in rows], odometry)[BEFORE:]
             localized = [state is State.LOCALIZED for state, _ in after]
+            errors_m = [error_m(belief, pose) for (_, belief), pose in zip(
+                after, truth[BEFORE:], strict=True)]
             right = [one and error <= RIGHT_M
-                     for one, (_, error) in zip(localized, after, strict=True)]
+                     for one, error in zip(localized, errors_m, strict=True)]
             noticed.append(localized.index(False) + 1 if False in localized else AFTER + 1)
             found.append(right.index(True) + 1 if True in right else AFTER + 1)
             left = noticed[-1] - 1
-            wrong += sum(one and error > 2 * RIGHT_M for one, (_, error) in zip(
-                localized[left:], after[left:], strict=True))
+            wrong += sum(one and error > 2 * RIGHT_M for one, error in zip(
+                localized[left:], errors_m[left:], strict=True))
         shares = '  '.join(f'{limit}: {np.mean(np.array(found) <= limit):.2f}'
                            for limit in (10, 20, 30, 40, AFTER))
         print(f'{"with" if with_odometry else "without"} odometry: {count} jumps; not localized '
@@ -142,15 +169,16 @@ def main() -> None:
     drive = gardens_point(arguments.data)
     mapped, driven = (lap_of(drive, lap) for lap in arguments.laps)
     recognizer = opened(mapped, arguments.out / f'lap_{arguments.laps[0]}.r2map', config)
-    report(recognizer, driven, seen_in(recognizer, driven.files, 'lap'), arguments.jumps)
+    seen = seen_in(recognizer, driven.files, 'lap')
+    report_covariance(recognizer, driven, seen)
+    report(recognizer, driven, seen, arguments.jumps)
     for folder in arguments.foreign:
         files = pictures_in(folder)
         seen = seen_in(recognizer, files, folder.name)
         track = [pose.map_T_camera for pose in drifting(driven.truth, SEED)]
         moving = [track[row % len(track)] for row in range(len(files))]
-        counts = [sum(state is State.LOCALIZED for state, _ in states_of(
-            recognizer, seen, [None] * len(files), odometry))
-            for odometry in ([None] * len(files), moving)]
+        counts = [sum(state is State.LOCALIZED for state, _ in decided(recognizer, seen, odometry))
+                  for odometry in ([None] * len(files), moving)]
         print(f'{folder.name}: of {len(files)} images {counts[0]} localized, with the odometry of '
               f'a lap {counts[1]}')
 
