@@ -44,9 +44,10 @@ STATES = """
 `~/pose` is silent unless localized. Its covariance is the spread of the belief over the places,
 the spacing of the map and half of `decision.agreement_radius_m`, added as variances. The rotation
 has 0.5 rad: a place is recognised within about 30 degrees of the heading it was seen with.
-On the laps of the table below, without the jumps, the true position lay inside the 95 % ellipse in
-each of 786 localized images (the same command prints it): deviations were mostly 5.5 to 7 m, errors
-3 to 6 m at the ninetieth percentile and 17 m at most. So it claims too little rather than too much.
+On the laps of the table below, without the jumps, the true position lay inside the 95 % ellipse
+in each of 786 localized images (the same command prints it): deviations were mostly 5.5 to 7 m,
+errors 3 to 6 m at the ninetieth percentile and 17 m at most. So it claims too little rather than
+too much.
 
 ## A robot that is carried elsewhere
 

@@ -49,7 +49,7 @@ SEARCHED = (1_000, 10_000, 100_000, 1_000_000)
 SEARCHED_DIM = 256
 STREET = 1_000
 """Places that lie two metres apart in a row, where their poses count; rows are 30 m apart."""
-VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'openvino', 'onnxruntime')
+VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'openvino', 'onnxruntime', 'triton')
 REPLAYED = 'cudagraphs bfloat16'
 FUSED = 'triton bfloat16'
 COMPILED = 'numba float32'

@@ -79,6 +79,24 @@ def test_threads_share_an_encoder():
         torch.cat([row.descriptor for row in rows]), expected.descriptor, atol=2e-6, rtol=0)
 
 
+def test_traces_stay_out_of_the_registers_of_torch():
+    """However many threads trace, and also where that fails."""
+    before = registers()
+    models = [load_model('tiny').with_backend('openvino') for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda model: model.encode(noise(1, 48, 64)), models))
+    with pytest.raises(ImageError):
+        models[0].encode(torch.zeros(1, 3, 8, 64))
+    after = registers()
+    assert after[0] is before[0] and after[1] is before[1] and after[2] == before[2]
+
+
+def registers():
+    """Return those of torch, and how many kinds of modules the second knows."""
+    store = torch.jit._recursive.concrete_type_store
+    return torch.jit._state._python_cu, store, len(store.methods_compiled)
+
+
 def test_encoders_let_go_of_leave_nothing_behind():
     """What torch.jit.trace keeps is 7 MB each time, and the weights (22 MB) wait in a cycle."""
     memory_mb = []

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -79,12 +78,8 @@ class ReplayedNetwork:
         self, model: R2Former, fused: bool = False, capture: Capture | None = None
     ) -> None:
         self.fused = fused
-        through: Through = go_through
-        if fused:
-            from .triton_block_1 import go_through_fused
-            through = partial(go_through_fused, model.precision)
         encoder = EncoderGraph(model.encoder)
-        reranker = RerankerGraph(model.reranker, through)
+        reranker = RerankerGraph(model.reranker, _fused(model) if fused else go_through)
 
         def encode(images: torch.Tensor) -> Tensors:
             with model.autocast():
@@ -106,6 +101,13 @@ class ReplayedNetwork:
         local = [getattr(features, name) for features in (query, candidates)
                  for name in FEATURES[1:]]
         return self._score(*local)[0]
+
+
+def _fused(model: R2Former) -> Through:
+    """Return a ``go_through`` that computes Block-1 in one kernel, in the model's precision."""
+    from .triton_block_1 import go_through_fused
+
+    return lambda *arguments: go_through_fused(model.precision, *arguments)
 
 
 def capture_cuda(function: Function, inputs: Tensors) -> tuple[Graph, Tensors]:

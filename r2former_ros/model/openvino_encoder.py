@@ -24,6 +24,7 @@ from .features import ImageFeatures
 from .onnx_format import EncoderGraph
 
 HINTS = {torch.float32: 'f32', torch.bfloat16: 'bf16', torch.float16: 'f16'}
+_TRACING = Lock()
 
 
 class OpenVinoEncoder:
@@ -90,7 +91,7 @@ def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with warnings.catch_warnings(), _own_torchscript():
+    with _own_torchscript(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # what depends on the size is fixed, as it may be here
         traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
             graph, image, check_trace=False)
@@ -105,13 +106,18 @@ def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
 
 @contextmanager
 def _own_torchscript() -> Iterator[None]:
-    """Trace outside of torch's registers, which would keep each trace (7 MB) until the end."""
+    """
+    Trace outside of torch's registers, which would keep each trace (7 MB) until the end.
+
+    They belong to the process: what another thread scripts meanwhile is registered here too.
+    """
     from torch.jit import _recursive, _state
 
-    kept = _state._python_cu, _recursive.concrete_type_store
-    _state._python_cu = torch._C.CompilationUnit()
-    _recursive.concrete_type_store = _recursive.ConcreteTypeStore()
-    try:
-        yield
-    finally:
-        _state._python_cu, _recursive.concrete_type_store = kept
+    with _TRACING:
+        kept = _state._python_cu, _recursive.concrete_type_store
+        _state._python_cu = torch._C.CompilationUnit()
+        _recursive.concrete_type_store = _recursive.ConcreteTypeStore()
+        try:
+            yield
+        finally:
+            _state._python_cu, _recursive.concrete_type_store = kept

@@ -79,7 +79,7 @@ class R2Former(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name what computes, one of ``BACKENDS`` or onnx, or openvino+numba, openvino+torch."""
+        """Name what computes: torch, numba, openvino+numba, openvino+torch, onnx, or on CUDA."""
         if self.onnx_reranker is not None:
             return 'onnx'
         if self.replayed is not None:
@@ -213,7 +213,16 @@ class R2Former(nn.Module):
             return 'runs on CUDA only'
         if backend in PACKAGES and not find_spec(backend):
             return f'needs the package {backend} (pip install {backend})'
-        if backend == 'triton' and self.precision == torch.float32:
+        if backend == 'triton':
+            return self._hindrance_of_triton()
+        return ''
+
+    def _hindrance_of_triton(self) -> str:
+        from .triton_block_1 import OLDEST
+
+        if torch.cuda.get_device_capability(self.device) < OLDEST:
+            return 'needs a GPU of compute capability 8.0 or later'
+        if self.precision == torch.float32:
             return 'computes in bfloat16 or float16 only: set model.precision'
         return ''
 

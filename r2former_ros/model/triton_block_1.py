@@ -7,7 +7,8 @@ PyTorch needs some thirty kernels, and what each leaves in the GPU's memory the 
 a gigabyte and more for a hundred pairs. Here the tokens of a patch stay in registers.
 
 Eight patches share a program, each with room for eight tokens, so that 64 rows fill the tensor
-cores; attention is computed among all 64 and masked. In float32 that would not fit into registers.
+cores; attention is computed among all 64 and masked, so a patch with NaN spoils the other seven.
+In float32 it would not fit into registers, and before sm_80 the tensor cores are not used.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ WIDTH = tl.constexpr(reranker.WIDTH)
 HEADS = tl.constexpr(reranker.HEADS)
 EPS = tl.constexpr(transformer.LAYER_NORM_EPS)
 OPTIONS = {'num_warps': 4, 'enable_fp_fusion': True}
+"""Both are Triton's defaults; left unsaid, it warns that the second will change."""
+OLDEST = (8, 0)
+"""Compute capability."""
 TYPES = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16, torch.float32: tl.float32}
 
 # Where a layer's weights begin in what ``pack`` returns, in rows of ``WIDTH`` values.
@@ -50,7 +54,8 @@ def go_through_fused(
     """
     Do as ``go_through``, in one kernel where sequences are short enough: float32 (B, W).
 
-    :param precision: of the products; sums, norms and softmax are float32.
+    :param precision: of the products; sums, norms and softmax are float32. Products in float32
+        are for Triton's interpreter: a GPU would round them to TF32.
     """
     count, given, width = tokens.shape
     if given >= ROOM.value:
@@ -78,7 +83,7 @@ def _layers_of(block: Any) -> tuple[Any, ...]:
     return block.norm1, attention.qkv, attention.proj, block.norm2, mlp.fc1, mlp.fc2
 
 
-@jit
+@triton.jit(do_not_specialize=['count'])  # or another number of patches would compile it again
 def _summarise(
     tokens: tl.tensor, class_token: tl.tensor, weights: tl.tensor, out: tl.tensor,
     count: tl.tensor, GIVEN: tl.constexpr, DEPTH: tl.constexpr, TYPE: tl.constexpr,
