@@ -77,13 +77,14 @@ nothing where they are not. Images from elsewhere, on the first map: of Corridor
 streets and houses, many of them several times the same room, 45 without and 42 with it
 (`--foreign`).
 
-`verification.hypotheses: 5` checks the first five places of each image by geometry, 4 ms a query.
-Of single images it changes recall@1 by half a point at most, but what misled the filter is gone:
-night on the first map, with `odom`, is then found again after 15 images (70, 93 and 100 % by image
-20, 40 and 60), the other lines are as good or better. Of the photographs from elsewhere 45 are
-localized without odometry and 54 with it; with `1` only 17 and 38, but without odometry a jump then
-costs 13 images (first two maps) where it cost 8 and 9. (The same command with
-`--set verification.hypotheses=5`.) It is off by default: one site is not enough to choose by.
+`verification.hypotheses: 5` checks the first five places of each image by geometry, 4 ms a
+query. Of single images it changes recall@1 by half a point at most, but what misled the filter
+is gone: night on the first map, with `odom`, is then found again after 15 images (70, 93 and 100
+% by image 20, 40 and 60), the other lines are as good or better. Of the photographs from
+elsewhere 45 are localized without odometry and 54 with it; with `1` only 17 and 38, but without
+odometry a jump then costs 13 images (first two maps) where it cost 8 and 9. (The same command
+with `--set verification.hypotheses=5`.) It is off by default: one site is not enough to choose
+by.
 
 A camera that stands still outside the map, before something that scores above
 `decision.min_score`, is localized in the end: each image counts as new. Choose `min_score` by
