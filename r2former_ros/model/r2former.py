@@ -79,7 +79,7 @@ class R2Former(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name what computes: torch, numba, openvino+numba, openvino+torch, onnx, one of ON_CUDA."""
+        """Name what computes: torch, numba, openvino+numba, openvino+torch, onnx, of ON_CUDA."""
         if self.onnx_reranker is not None:
             return 'onnx'
         if self.replayed is not None:
