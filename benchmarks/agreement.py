@@ -10,7 +10,7 @@ Every 20th query of a dataset is compared with every 5th image of its database.
 
 from __future__ import annotations
 
-from r2former_ros.process import prepare_process
+from r2former_ros.common.process import prepare_process
 
 prepare_process()  # before OpenMP starts: as the node and the command line do
 
@@ -20,9 +20,10 @@ from pathlib import Path
 
 import torch
 
-from r2former_ros.datasets import read_ground_truth
-from r2former_ros.images import preprocess, read_image
 from r2former_ros.model import ImageFeatures, R2Former, load_model
+from r2former_ros.model.preprocess import preprocess
+from r2former_ros.sources.datasets import read_ground_truth
+from r2former_ros.sources.pictures import read_image
 
 VARIANTS = {
     'auto float32': ('auto', 'float32'),

@@ -22,15 +22,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from r2former_ros.calibration import Calibration, fit_probability, share_above
 from r2former_ros.config import Config, with_values
-from r2former_ros.datasets import pictures_in
-from r2former_ros.frame_sources import frames_of_folder
-from r2former_ros.images import read_image
-from r2former_ros.map_tools.calibrating import calibrate, outside_odds
-from r2former_ros.mapping import build_map
+from r2former_ros.mapping.build import build_map
+from r2former_ros.mapping.calibrate import calibrate, outside_odds
+from r2former_ros.maps.calibration import Calibration, fit_probability, share_above
 from r2former_ros.recognizer import Recognizer, load_configured
 from r2former_ros.records import Frame
+from r2former_ros.sources.datasets import pictures_in
+from r2former_ros.sources.frames import frames_of_folder
+from r2former_ros.sources.pictures import read_image
 
 RATES = (0.01, 0.05, 0.1)
 OWN = 'own far places'

@@ -22,15 +22,15 @@ import numpy as np
 from loop_closure import Drive, drifting, gardens_point
 from tqdm import tqdm
 
-from r2former_ros.cli.common import parse_setting
+from r2former_ros.cli.options import parse_setting
 from r2former_ros.config import Config, DecisionConfig, with_values
-from r2former_ros.datasets import pictures_in
 from r2former_ros.decision import PlaceFilter, pose_covariance
-from r2former_ros.geometry import distance_m, inverse
-from r2former_ros.images import read_image
-from r2former_ros.mapping import PosedFrame, build_map
+from r2former_ros.geometry.poses import distance_m, inverse
+from r2former_ros.mapping.build import build_map
 from r2former_ros.recognizer import Recognizer, load_configured
-from r2former_ros.records import Belief, Frame, Hypothesis, Pose, StampedPose, State
+from r2former_ros.records import Belief, Frame, Hypothesis, Pose, PosedFrame, StampedPose, State
+from r2former_ros.sources.datasets import pictures_in
+from r2former_ros.sources.pictures import read_image
 
 BEFORE, AFTER = 30, 60
 FAR_M = 50.0

@@ -16,18 +16,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from r2former_ros.bags import Bag, BagWriter
 from r2former_ros.config import Config, with_values
+from r2former_ros.demo.summary import summary_rows
 from r2former_ros.evaluation.measures import Answer, Protocol, judge
-from r2former_ros.evaluation.summary import summary_rows
-from r2former_ros.frame_sources import frames_of_bag
-from r2former_ros.geometry import pose_from_yaw
-from r2former_ros.images import read_image
-from r2former_ros.mapping import build_map
-from r2former_ros.place_map import PlaceMap
+from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.mapping.build import build_map
+from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.recognizer import load_configured
 from r2former_ros.records import Frame, StampedPose
-from r2former_ros.ros.live import LiveNode, LiveRun, own_domain
+from r2former_ros.ros.replay.live import LiveNode, LiveRun, own_domain
+from r2former_ros.sources.bags import Bag, BagWriter
+from r2former_ros.sources.frames import frames_of_bag
+from r2former_ros.sources.pictures import read_image
 
 IMAGE_TOPIC, POSE_TOPIC = '/camera/image_raw', '/odom'
 

@@ -27,14 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from r2former_ros.cli.common import parse_setting
+from r2former_ros.cli.options import parse_setting
 from r2former_ros.config import Config, to_dict, with_values
-from r2former_ros.geometry import angle_deg, distance_m, inverse, pose_from_yaw, yaw_rad
-from r2former_ros.images import preprocess, read_image, thumbnail_jpeg
-from r2former_ros.loop_closure import KeyframeResult, LoopCloser, LoopFilter
-from r2former_ros.mapping import PosedFrame, create_map
+from r2former_ros.geometry.poses import angle_deg, distance_m, inverse, pose_from_yaw, yaw_rad
+from r2former_ros.geometry.relative_view import relative_view
+from r2former_ros.geometry.trajectories import read_trajectory, write_tum
+from r2former_ros.mapping.build import create_map
 from r2former_ros.model import ImageFeatures, R2Former
-from r2former_ros.pose_graph import LoopMeasurement, PoseGraph
+from r2former_ros.model.preprocess import preprocess
 from r2former_ros.recognizer import Recognizer, load_configured
 from r2former_ros.records import (
     Camera,
@@ -42,11 +42,13 @@ from r2former_ros.records import (
     Frame,
     Hypothesis,
     LocalFeatures,
+    PosedFrame,
     StampedPose,
     View,
 )
-from r2former_ros.relative_view import relative_view
-from r2former_ros.trajectories import read_trajectory, write_tum
+from r2former_ros.slam.loop_closure import KeyframeResult, LoopCloser, LoopFilter
+from r2former_ros.slam.pose_graph import LoopMeasurement, PoseGraph
+from r2former_ros.sources.pictures import read_image, thumbnail_jpeg
 
 SEEDS = (1, 2, 3)
 STEP_NOISE = 0.05

@@ -8,7 +8,7 @@ Make a large map of synthetic features, and time it from opening to the first an
 
 from __future__ import annotations
 
-from r2former_ros.process import prepare_process
+from r2former_ros.common.process import prepare_process
 
 prepare_process()  # before OpenMP starts: as the node and the command line do
 
@@ -24,9 +24,9 @@ import numpy as np
 from tqdm import tqdm
 
 from r2former_ros.config import Config, with_values
-from r2former_ros.mapping import create_map
+from r2former_ros.mapping.build import create_map
+from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.model import R2Former
-from r2former_ros.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer, load_configured
 from r2former_ros.records import Frame, Keyframe, LocalFeatures
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from r2former_ros.process import prepare_process
+from r2former_ros.common.process import prepare_process
 
 UNUSED = {'transformers': 'ViTModel', 'google_drive_downloader': 'GoogleDriveDownloader',
           'einops': 'rearrange'}

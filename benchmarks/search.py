@@ -21,14 +21,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from r2former_ros.process import prepare_process
+from r2former_ros.common.process import prepare_process
 
 prepare_process()  # before OpenMP starts: as the node and the command line do
 
 import numpy as np
 
 from r2former_ros.config import RetrievalConfig
-from r2former_ros.place_index import PlaceIndex, index_bytes
+from r2former_ros.maps.index import PlaceIndex, index_bytes
 from r2former_ros.records import Vector
 
 STREET = 200

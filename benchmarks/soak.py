@@ -26,12 +26,12 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image as ImageMessage
 
 from r2former_ros.config import Config, with_values
-from r2former_ros.geometry import pose_from_yaw
-from r2former_ros.mapping import PosedFrame, build_map
+from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.mapping.build import build_map
 from r2former_ros.recognizer import load_configured
-from r2former_ros.records import Frame, Image
+from r2former_ros.records import Frame, Image, PosedFrame
 from r2former_ros.ros.conversions import header_from
-from r2former_ros.ros.live import LiveNode, own_domain
+from r2former_ros.ros.replay.live import LiveNode, own_domain
 
 TOPIC = '/camera/image_raw'
 RATE_HZ = 30.0

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from .config import DecisionConfig
-from .geometry import inverse
+from .geometry.poses import inverse
 from .records import Belief, Hypothesis, Place, Pose, State
 
 NEIGHBOUR_IDS = 2

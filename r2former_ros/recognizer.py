@@ -17,15 +17,17 @@ from pathlib import Path
 
 import torch
 
-from .calibration import calibration_for, with_threshold
+from .common.progress import Notify, silent
 from .config import Config, RerankConfig
 from .decision import PlaceFilter
-from .images import preprocess
+from .geometry.verification import count_inliers
+from .maps.calibration import calibration_for, with_threshold
+from .maps.index import PlaceIndex
+from .maps.place_map import PlaceMap
+from .maps.resident import ResidentFeatures
 from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
-from .model.onnx_format import exported_folder
-from .place_index import PlaceIndex
-from .place_map import PlaceMap
-from .progress import Notify, silent
+from .model.backends.onnx import exported_folder
+from .model.preprocess import preprocess
 from .records import (
     NOT_VERIFIED,
     Candidate,
@@ -37,8 +39,6 @@ from .records import (
     Pose,
     Recognition,
 )
-from .resident import ResidentFeatures
-from .verification import count_inliers
 
 
 class Recognizer:

@@ -42,6 +42,15 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class PosedFrame:
+    """A frame with its pose, None where unknown, and where it comes from."""
+
+    frame: Frame
+    map_T_camera: Pose | None
+    source: str
+
+
+@dataclass(frozen=True)
 class StampedPose:
     """A pose ``map_T_camera`` (4, 4) float64 at ``stamp_ns``."""
 

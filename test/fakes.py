@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from r2former_ros.model import ImageFeatures, ModelSpec
-from r2former_ros.model.r2former import Origin
+from r2former_ros.model.network import Origin
 from r2former_ros.model.reranker import Reranker
 
 GRID = 6

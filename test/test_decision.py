@@ -7,7 +7,7 @@ import pytest
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.decision import PlaceFilter, pose_covariance
-from r2former_ros.geometry import pose_from_yaw
+from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.records import Belief, Hypothesis, Place, State
 
 STEP_M = 3.0

@@ -35,12 +35,19 @@ def test_links_to_files_lead_somewhere(page):
 
 
 def test_the_page_of_the_method_names_what_exists():
-    from r2former_ros import images, place_index, recognizer
-    from r2former_ros.model import encoder, position_embedding, reranker, transformer
+    from r2former_ros import recognizer
+    from r2former_ros.maps import index
+    from r2former_ros.model import (
+        position_embedding,
+        preprocess,
+        reranker,
+        transformer,
+        vit_encoder,
+    )
 
     homes = {
-        'images': images, 'reranker': reranker, 'Reranker': reranker.Reranker,
-        'VitEncoder': encoder.VitEncoder, 'PlaceIndex': place_index.PlaceIndex,
+        'preprocess': preprocess, 'reranker': reranker, 'Reranker': reranker.Reranker,
+        'VitEncoder': vit_encoder.VitEncoder, 'PlaceIndex': index.PlaceIndex,
         'Recognizer': recognizer.Recognizer,
     }
     text = (ROOT / 'docs' / 'method.md').read_text()

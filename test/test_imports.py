@@ -1,104 +1,133 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one direction of imports, read from the source."""
+"""The one direction of imports, read from the source: also inside functions and TYPE_CHECKING."""
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'r2former_ros'
-LEVELS = (
-    # A module may import from levels above its own line and from its own line.
-    {'errors', 'records', 'process', ''},
-    {'config', 'geometry', 'encodings', 'local_codec', 'newest', 'place_store',
-     'progress', 'index_cache'},
-    {'place_table', 'sqlite_store', 'postgres_connection', 'postgres_store'},
-    {'images', 'town', 'trajectories'},
-    {'model', 'place_map', 'place_index', 'map_repair', 'decision', 'bags', 'verification',
-     'sessions', 'calibration'},
-    {'resident'},
-    {'recognizer'},
-    {'mapping', 'relative_view', 'loop_consistency', 'pose_graph'},
-    {'loop_closure'},
-    {'frame_sources', 'datasets', 'map_size'},
-    {'evaluation', 'training', 'map_tools', 'benchmark'},
-    {'ros'},
-    {'cli'},
+ROOMS = (
+    # Top to bottom of the house: a room imports only from rooms above it in this list.
+    'errors', 'records', 'common', 'config', 'geometry', 'model', 'sources', 'maps',
+    'decision', 'recognizer', 'mapping', 'slam', 'evaluation', 'training', 'ros', 'demo', 'cli',
 )
+MOST_ROOT_MODULES = 6
 ONLY_IN = {
-    'faiss': {'place_index'},
-    'gtsam': {'pose_graph'},
+    'faiss': {'maps.index'},
+    'gtsam': {'slam.pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
-    'numba': {'model'},
-    'openvino': {'model'},
-    'triton': {'model'},
-    'sqlite3': {'sqlite_store', 'map_repair'},
-    'psycopg': {'postgres_connection', 'postgres_store'},
-    'rosbags': {'bags'},
-    'matplotlib': {'evaluation', 'map_tools'},
+    'numba': {'model.backends'},
+    'openvino': {'model.backends'},
+    'triton': {'model.backends'},
+    'sqlite3': {'maps', 'mapping.repair'},
+    'psycopg': {'maps'},
+    'rosbags': {'sources'},
+    'matplotlib': {'evaluation', 'mapping'},
 }
-MESSAGES = ('_msgs', '_srvs', 'builtin_interfaces', 'rcl_interfaces')
+MESSAGES = ('_msgs', '_srvs')
 
 
-def sources():
-    """Yield every module's path and its part of the package."""
-    for path in sorted(PACKAGE.rglob('*.py')):
-        relative = path.relative_to(PACKAGE)
-        part = relative.parts[0].removesuffix('.py')
-        yield path, '' if part == '__init__' else part
+def module_of(path):
+    """Return ``('maps', 'index')`` for maps/index.py; a package is its folder."""
+    parts = path.relative_to(PACKAGE).with_suffix('').parts
+    return parts[:-1] if parts[-1] == '__init__' else parts
 
 
-def imported(path):
-    """Yield (module, part of this package) for each import, also those inside functions."""
-    depth = len(path.relative_to(PACKAGE).parts)
+PATHS = {module_of(path): path for path in sorted(PACKAGE.rglob('*.py'))}
+
+
+def imports(path):
+    """Yield the name of each import from elsewhere, or the parts of each module of ours."""
+    package = path.relative_to(PACKAGE).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, None
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module, None
+            yield node.module
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            for name in names if node.level == depth else []:
-                yield None, name.split('.')[0] if name[:1].islower() else ''
+            base = package[: len(package) - node.level + 1]
+            base += tuple(node.module.split('.')) if node.module else ()
+            for alias in node.names:
+                yield (*base, alias.name) if (*base, alias.name) in PATHS else base
 
 
-def level_of(part):
-    """Return the line of a part in ``LEVELS``."""
-    found = [number for number, parts in enumerate(LEVELS) if part in parts]
-    assert found, f'{part} has no level: add it to LEVELS on purpose'
-    return found[0]
+@cache
+def graph():
+    """Map every module to the modules of ours that it imports; the root package is left out."""
+    return {
+        module: {other for other in imports(path) if isinstance(other, tuple) and other}
+        for module, path in PATHS.items() if module
+    }
+
+
+def rooms_in(folder, arrows):
+    """Map each file or folder inside a folder to those beside it that it imports."""
+    depth = len(folder)
+    inside = [module for module in arrows if module[:depth] == folder and len(module) > depth]
+    rooms = {module[: depth + 1]: set() for module in inside}
+    for module in inside:
+        rooms[module[: depth + 1]] |= {
+            other[: depth + 1] for other in arrows[module]
+            if other[:depth] == folder and len(other) > depth
+        } - {module[: depth + 1]}
+    return rooms
+
+
+@pytest.mark.parametrize('module', graph(), ids='.'.join)
+def test_imports_run_down_the_list_of_rooms(module):
+    assert module[0] in ROOMS, f'{module[0]} is not in ROOMS: add it on purpose'
+    for other in graph()[module]:
+        allowed = other[0] == module[0] or ROOMS.index(other[0]) < ROOMS.index(module[0])
+        assert allowed, f'{".".join(module)} imports {".".join(other)}'
 
 
 @pytest.mark.parametrize(
-    ('path', 'part'), list(sources()), ids=lambda value: getattr(value, 'name', '')
+    'folder', [module for module, path in PATHS.items() if path.name == '__init__.py'],
+    ids=lambda folder: '.'.join(folder) or 'root',
 )
-def test_no_arrow_runs_back(path, part):
-    own = level_of(part)
-    for module, other in imported(path):
-        if other is not None and other != part:
-            assert level_of(other) <= own, f'{path.name} imports {other}'
-        if module is not None:
-            top = module.split('.')[0]
-            assert part in ONLY_IN.get(top, {part}), f'{path.name} imports {module}'
-            if top.endswith(MESSAGES[:2]) or top in MESSAGES:
-                assert part == 'ros', f'{path.name} imports {module}'
+def test_no_folder_holds_a_cycle(folder):
+    try:
+        TopologicalSorter(rooms_in(folder, graph())).prepare()
+    except CycleError as error:
+        pytest.fail(' -> '.join('.'.join(room) for room in reversed(error.args[1])))
+
+
+@pytest.mark.parametrize('module', graph(), ids='.'.join)
+def test_a_library_is_imported_in_its_own_room_only(module):
+    name = '.'.join(module)
+    for other in imports(PATHS[module]):
+        top = other.split('.')[0] if isinstance(other, str) else ''
+        homes = ONLY_IN.get(top, {'ros'} if top.endswith(MESSAGES) else {name})
+        assert any(f'{name}.'.startswith(f'{home}.') for home in homes), f'{name} imports {other}'
+
+
+def test_the_root_is_a_house_and_not_a_street():
+    assert len(list(PACKAGE.glob('*.py'))) <= MOST_ROOT_MODULES
+
+
+@pytest.mark.parametrize('face', sorted(PACKAGE.rglob('__init__.py')),
+                         ids=lambda path: str(path.parent.relative_to(PACKAGE)))
+def test_each_folder_says_what_is_inside(face):
+    assert ast.get_docstring(ast.parse(face.read_text()))
+
+
+def loaded_by(code):
+    """Run code in a fresh interpreter; return which heavy libraries it imported."""
+    show = 'import sys; print([m for m in ("torch", "faiss", "rclpy", "cv2") if m in sys.modules])'
+    out = subprocess.run([sys.executable, '-c', f'{code}; {show}'], capture_output=True, text=True,
+                         check=True, cwd=PACKAGE.parent)
+    return out.stdout.strip()
 
 
 def test_importing_the_package_is_cheap():
-    code = ('import sys, r2former_ros; '
-            'print([m for m in ("torch", "faiss", "rclpy", "cv2") if m in sys.modules])')
-    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
-                         cwd=PACKAGE.parent)
-    assert out.stdout.strip() == '[]'
+    assert loaded_by('import r2former_ros') == '[]'
 
 
 def test_asking_for_help_loads_no_torch():
-    code = ('import sys; from r2former_ros.cli import _parser; _parser(); '
-            'print([m for m in ("torch", "faiss", "rclpy") if m in sys.modules])')
-    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
-                         cwd=PACKAGE.parent)
-    assert out.stdout.strip() == '[]'
+    assert loaded_by('from r2former_ros.cli import _parser; _parser()') == '[]'

@@ -27,7 +27,7 @@ def test_every_message_package_that_is_imported_is_a_dependency():
     package = ET.parse(ROOT / 'package.xml').getroot()
     depends = {item.text for item in package.findall('exec_depend')}
     imported = set()
-    for path in [*(ROOT / 'r2former_ros' / 'ros').glob('*.py'), *(ROOT / 'launch').glob('*.py')]:
+    for path in [*(ROOT / 'r2former_ros' / 'ros').rglob('*.py'), *(ROOT / 'launch').glob('*.py')]:
         imported |= set(re.findall(r'^(?:from|import) (\w+)', path.read_text(), re.M))
     ros = {name for name in imported
            if name.endswith(('_msgs', '_srvs', '_interfaces')) or name in (

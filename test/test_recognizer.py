@@ -10,18 +10,13 @@ from fakes import FakeModel, picture
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.errors import ImageError, MapError
-from r2former_ros.geometry import pose_from_yaw
-from r2former_ros.mapping import (
-    KeyframeRule,
-    PosedFrame,
-    append_to_map,
-    build_map,
-    create_map,
-)
-from r2former_ros.place_index import PlaceIndex
-from r2former_ros.place_map import PlaceMap
+from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.mapping.build import append_to_map, build_map, create_map
+from r2former_ros.mapping.keyframes import KeyframeRule
+from r2former_ros.maps.index import PlaceIndex
+from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
-from r2former_ros.records import Frame, State
+from r2former_ros.records import Frame, PosedFrame, State
 
 PLACES = 12
 

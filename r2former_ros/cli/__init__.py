@@ -16,10 +16,11 @@ from importlib import import_module
 from typing import NoReturn
 
 from .. import __version__
+from ..common.process import prepare_process
 from ..errors import R2FormerError
-from ..process import prepare_process
 
 COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights', 'train', 'bench')
+MODULES = {'map': '.map', 'evaluate': '.evaluate'}
 MISTAKE = 2
 INTERRUPTED = 130
 
@@ -58,5 +59,5 @@ def _parser() -> Parser:
     parser.add_argument('--version', action='version', version=f'r2former_ros {__version__}')
     commands = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=Parser)
     for name in COMMANDS:
-        import_module(f'.{name}_command', __name__).add_parser(commands)
+        import_module(MODULES.get(name, f'.{name}_command'), __name__).add_parser(commands)
     return parser

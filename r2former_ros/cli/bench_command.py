@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import ModelConfig
 from ..errors import ConfigError
-from .common import add_common, config_from, make_folder
+from .options import add_common, config_from, make_folder
 
 if TYPE_CHECKING:
-    from ..benchmark import Row, Stage
+    from ..evaluation.speed import Row, Stage
 
 HEAD = f'{"stage":32s}{"variant":32s}{"median ms":>11s}{"p95 ms":>10s}{"times faster":>14s}'
 
@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
             raise ConfigError(f'--{name} {getattr(arguments, name)}: must be at least 1')
     if arguments.json:
         make_folder(arguments.json.parent, '--json')
-    from ..benchmark import decide_stages, machine, search_stages
-    from ..evaluation.result import write_result
+    from ..evaluation.report.result import write_result
+    from ..evaluation.speed import decide_stages, machine, search_stages
 
     result: dict[str, Any] = {'machine': machine(settings.device), 'weights': {}}
     print(', '.join(f'{name} {value}' for name, value in result['machine'].items()))
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def bench(settings: ModelConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Time the stages by some weights, and measure what reranking takes of memory on a CPU."""
-    from ..benchmark import rerank_memory_mib, stages
+    from ..evaluation.speed import rerank_memory_mib, stages
 
     with TemporaryDirectory() as folder:
         rows = printed(stages(settings, arguments.places, Path(folder)), arguments.repeats)
@@ -81,7 +81,7 @@ def bench(settings: ModelConfig, arguments: argparse.Namespace) -> dict[str, Any
 
 def printed(stages: Iterable[Stage], repeats: int) -> list[Row]:
     """Time stages, and print the rows of each."""
-    from ..benchmark import measured
+    from ..evaluation.speed import measured
 
     rows = []
     for title, variants in stages:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BagError, ConfigError
-from .common import add_common, config_from, make_folder, progress, progress_bar, say_what_runs
+from .options import add_common, config_from, make_folder, progress, progress_bar, say_what_runs
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..demo.town import Light, Town
     from ..evaluation.measures import Answer
-    from ..ros.live import LiveRun
-    from ..town import Light, Town
+    from ..ros.replay.live import LiveRun
 
 IMAGE_TOPIC, POSE_TOPIC = '/camera/image_raw', '/odom'
 POSITIVE_RADIUS_M, POSITIVE_ANGLE_DEG = 8.0, 45.0
@@ -60,9 +60,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the whole thing."""
-    from ..evaluation.summary import summary_rows
+    from ..demo.summary import summary_rows
+    from ..demo.town import Town
     from ..recognizer import load_configured
-    from ..town import Town
 
     config = config_from(arguments)
     if arguments.frames < 2 or not arguments.rate > 0:
@@ -102,7 +102,7 @@ def _clear(out: Path) -> None:
 
 def _write_laps(town: Town, paths: Paths, frames: int) -> None:
     """Drive by day in the lane, then in the evening half a metre beside it."""
-    from ..town import DAY, DUSK
+    from ..demo.town import DAY, DUSK
 
     _write_lap(town, paths.laps[0], 0, frames, DAY, 0.0)
     _write_lap(town, paths.laps[1], 1, frames, DUSK, 0.5)
@@ -111,7 +111,7 @@ def _write_laps(town: Town, paths: Paths, frames: int) -> None:
 def _write_lap(
     town: Town, path: Path, lap: int, frames: int, light: Light, offset_m: float
 ) -> None:
-    from ..bags import BagWriter
+    from ..sources.bags import BagWriter
 
     drive = town.lap(lap, frames, light=light, lateral_offset_m=offset_m)
     what = f'drive lap {lap + 1} ({light.name})'
@@ -122,9 +122,9 @@ def _write_lap(
 
 
 def _build_map(model: Any, paths: Paths, config: Config) -> None:
-    from ..bags import Bag
-    from ..frame_sources import frames_of_bag
-    from ..mapping import build_map
+    from ..mapping.build import build_map
+    from ..sources.bags import Bag
+    from ..sources.frames import frames_of_bag
 
     def stop(line: str) -> None:
         raise BagError(line)
@@ -144,7 +144,7 @@ def _node_config(config: Config, paths: Paths) -> Config:
 
 
 def _replay(paths: Paths, config: Config, frames: int, rate: float) -> LiveRun:
-    from ..ros.live import LiveNode, own_domain
+    from ..ros.replay.live import LiveNode, own_domain
 
     with own_domain(), LiveNode(config, IMAGE_TOPIC) as live, \
             progress_bar('replay lap 2', frames) as bar:
@@ -153,9 +153,9 @@ def _replay(paths: Paths, config: Config, frames: int, rate: float) -> LiveRun:
 
 def _answers(paths: Paths, run: LiveRun) -> list[Answer]:
     """Judge what the node said by the poses of lap 2."""
-    from ..bags import Bag
     from ..evaluation.measures import Protocol, judge
-    from ..place_map import PlaceMap
+    from ..maps.place_map import PlaceMap
+    from ..sources.bags import Bag
 
     with PlaceMap.open(paths.map) as place_map:
         places = place_map.places()
@@ -175,7 +175,7 @@ def _print_table(rows: list[list[str]], trained: bool) -> None:
 def _write_report(
     paths: Paths, town: Town, answers: list[Answer], rows: list[list[str]], trained: bool
 ) -> None:
-    from ..evaluation.demo_report import demo_report
+    from ..demo.report import demo_report
 
     files = demo_report(paths.map, paths.laps[1], IMAGE_TOPIC, answers, rows,
                         outlines=town.plan().footprints, trained=trained)

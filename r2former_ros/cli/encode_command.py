@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from .common import add_common, config_from, progress, say_what_runs
+from .options import add_common, config_from, progress, say_what_runs
 
 
 def add_parser(commands: Any) -> None:
@@ -28,8 +28,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode the images one by one."""
-    from ..images import preprocess, read_image
+    from ..model.preprocess import preprocess
     from ..recognizer import load_configured
+    from ..sources.pictures import read_image
 
     config = config_from(arguments)
     model = load_configured(config)

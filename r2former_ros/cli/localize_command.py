@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_common, config_from, notify, say_what_runs
+from .options import add_common, config_from, notify, say_what_runs
 
 if TYPE_CHECKING:
     from ..records import Hypothesis, Recognition
@@ -31,9 +31,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Recognise the images in their order."""
-    from ..images import read_image
     from ..recognizer import Recognizer
     from ..records import Frame
+    from ..sources.pictures import read_image
 
     config = config_from(arguments)
     recognizer = Recognizer.open(arguments.map, config, notify=notify)

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
 
-    from ..ros.player import Player
+    from ..ros.replay.player import Player
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # ctrl-C reaches Python
     node = Node('r2former_player')

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import ConfigError, DatasetError
-from .common import (
+from .options import (
     add_common,
     config_from,
     make_folder,
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import Config
+    from ..training.data.sources import Source
     from ..training.engine import Report
     from ..training.recipe import Recipe
-    from ..training.sources import Source
 
 EPILOG = """
 --dataset takes a ground_truth.json, the folder of a VG / datasets_vg set (UTM in file names), or
@@ -126,7 +126,7 @@ def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
     from ..config import to_dict, with_values
     from ..recognizer import load_configured
     from ..training.engine import describe_inputs, read_checkpoint
-    from ..training.pair_start import is_as_set
+    from ..training.initial.reranker import is_as_set
 
     recipe, out = _recipe(arguments), Path(arguments.out)
     if arguments.devices < 1 or recipe.batch % arguments.devices:
@@ -215,8 +215,8 @@ def _sources(
     arguments: argparse.Namespace, config: Config, recipe: Recipe, spec: Any
 ) -> tuple[Source, Source | None]:
     """Return what to learn from and, where asked for, what to validate on."""
-    from ..datasets import pictures_in, read_places
-    from ..training.sources import labelled_source, unlabelled_source
+    from ..sources.datasets import pictures_in, read_places
+    from ..training.data.sources import labelled_source, unlabelled_source
 
     out, size = Path(arguments.out), (spec.image_height, spec.image_width)
     validation = None
@@ -240,7 +240,7 @@ def _sources(
 def _drive_sources(
     arguments: argparse.Namespace, config: Config, recipe: Recipe, size: tuple[int, int]
 ) -> tuple[Source, Source | None]:
-    from ..training.drives import Drive, drive_sources, read_drives
+    from ..training.data.drives import Drive, drive_sources, read_drives
 
     files = arguments.trajectory or [None] * len(arguments.bag)
     if len(files) != len(arguments.bag):

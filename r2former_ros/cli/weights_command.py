@@ -79,7 +79,7 @@ def convert(arguments: argparse.Namespace) -> None:
 def export(arguments: argparse.Namespace) -> None:
     """Write ONNX files."""
     from ..model import load_model
-    from ..model.onnx_format import export_onnx, exported_folder
+    from ..model.backends.onnx import export_onnx, exported_folder
 
     height, width = _size(arguments.size) or (0, 0)
     model = load_model(arguments.weights, 'cpu', image_height=height, image_width=width)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures and pictures of how well places were recognised."""
+"""How well places are recognised: queries, outcomes, measures, comparison, speed."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import angle_deg, distance_m
+from ..geometry.poses import angle_deg, distance_m
 from ..records import Place
 from .measures import Curve, average_precision, recall_at
 from .outcomes import RERANK, RETRIEVAL, Outcome, inside, outside

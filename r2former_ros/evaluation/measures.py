@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import angle_deg
+from ..geometry.poses import angle_deg
+from ..geometry.trajectories import Trajectory
 from ..records import Hypothesis, Place, Pose
-from ..trajectories import Trajectory
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol as Interface
 
-from ..bags import Bag
-from ..datasets import PlaceSet, pictures_in, read_ground_truth
 from ..errors import DatasetError, ImageError
-from ..frame_sources import frames_of_bag
-from ..images import read_image
-from ..mapping import PosedFrame
-from ..records import Frame, Place
-from ..trajectories import Trajectory
+from ..geometry.trajectories import Trajectory
+from ..records import Frame, Place, PosedFrame
+from ..sources.bags import Bag
+from ..sources.datasets import PlaceSet, pictures_in, read_ground_truth
+from ..sources.frames import frames_of_bag
+from ..sources.pictures import read_image
 from .measures import Protocol
 from .outcomes import Query
 

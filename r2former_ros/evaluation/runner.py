@@ -15,9 +15,9 @@ from typing import TypeVar
 import numpy as np
 
 from ..config import Config
+from ..maps.index import PlaceIndex
+from ..maps.place_map import PlaceMap
 from ..model import ImageFeatures, R2Former
-from ..place_index import PlaceIndex
-from ..place_map import PlaceMap
 from ..recognizer import Recognizer
 from ..records import Frame, Recognition
 from .cache import CachedModel

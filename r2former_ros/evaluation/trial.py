@@ -10,25 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bags import Bag
 from ..config import Config
-from ..datasets import PlaceSet
 from ..errors import BagError, DatasetError, ImageError, MapError
-from ..frame_sources import frames_of_bag
-from ..mapping import PosedFrame, build_map
+from ..geometry.trajectories import Trajectory
+from ..mapping.build import build_map
+from ..maps.place_map import PlaceMap
 from ..model import R2Former
-from ..place_map import PlaceMap
-from ..records import Frame, Place
-from ..trajectories import Trajectory
+from ..records import Frame, Place, PosedFrame
+from ..sources.bags import Bag
+from ..sources.datasets import PlaceSet
+from ..sources.frames import frames_of_bag
 from .measures import Protocol
 from .outcomes import Outcome, Query
-from .queries import (
-    BagQueries,
-    Queries,
-    RevisitQueries,
-    database_frames,
-    dataset_queries,
-)
+from .queries import BagQueries, Queries, RevisitQueries, database_frames, dataset_queries
 from .runner import Method, Runner, read_ahead
 
 Shown = Callable[[Iterable[Any], str, int], AbstractContextManager[Iterator[Any]]]

@@ -4,8 +4,8 @@
 
 from .checkpoint import load_model, read_header, save_weights
 from .features import ImageFeatures
-from .presets import PRESETS, ModelSpec
-from .r2former import R2Former, blended_score, match_probability
+from .network import R2Former, blended_score, match_probability
+from .spec import PRESETS, ModelSpec
 
 __all__ = [
     'PRESETS',

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 
 from .. import __version__
 from ..errors import WeightsError
-from .encoder import timm_spec
+from .network import Origin, R2Former
 from .official import OFFICIAL_SUFFIXES, read_official
-from .presets import PRESETS, ModelSpec
-from .r2former import Origin, R2Former
+from .spec import PRESETS, ModelSpec
+from .vit_encoder import timm_spec
 
 FORMAT = 'r2former_ros weights'
 FORMAT_VERSION = 1

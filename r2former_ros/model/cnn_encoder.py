@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .features import ImageFeatures
-from .presets import ModelSpec
+from .spec import ModelSpec
 
 STRIDE_PX = 16
 FLOOR = 1e-6

@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError
 
 from ..errors import WeightsError
-from .presets import PRESETS, ModelSpec
-from .r2former import Origin, R2Former
+from .network import Origin, R2Former
+from .spec import PRESETS, ModelSpec
 
 OFFICIAL_SUFFIXES = ('.pth', '.pt', '.tar')
 UNUSED = ('Reranker.decoder_pos_embed',)

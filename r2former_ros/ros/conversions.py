@@ -28,8 +28,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 
-from ..encodings import decode_compressed, decode_image
-from ..geometry import pose_from_quaternion, quaternion_xyzw
+from ..geometry.poses import pose_from_quaternion, quaternion_xyzw
 from ..records import (
     NOT_VERIFIED,
     Camera,
@@ -41,6 +40,7 @@ from ..records import (
     StampedPose,
     View,
 )
+from ..sources.encodings import decode_compressed, decode_image
 
 HYPOTHESIS = np.dtype([
     ('x', '<f4'), ('y', '<f4'), ('z', '<f4'),

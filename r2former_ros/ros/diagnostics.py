@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.timer import Timer
 
-from ..newest import Counters
+from ..common.newest import Counters
 from ..recognizer import Recognizer
 from ..records import Recognition, State
 from .conversions import header_from

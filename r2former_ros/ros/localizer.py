@@ -24,19 +24,19 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from ..calibration import calibration_for
+from ..common.newest import NewestPipeline
 from ..config import Config, options, with_values
 from ..errors import ConfigError, ImageError, R2FormerError
-from ..newest import NewestPipeline
+from ..maps.calibration import calibration_for
 from ..recognizer import Recognizer, load_configured
 from ..records import Frame, State
 from .conversions import frame_from, stamp_ns_from
 from .diagnostics import Diagnostics, Statistics
 from .inputs import ImageInput, ImageLike, OdometryInput
 from .loop_reporter import LoopReporter
+from .markers import Pictures
 from .outputs import Consumer, Outputs, Seen
 from .parameters import declare_parameters, read_config, refuse_changes
-from .pictures import Pictures
 from .services import Services
 from .spinning import end_process, spin_until_interrupted
 

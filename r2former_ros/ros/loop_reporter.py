@@ -14,13 +14,13 @@ from std_srvs.srv import Trigger
 
 from ..config import Config, with_values
 from ..errors import MapError, R2FormerError
-from ..loop_closure import LoopCloser
-from ..mapping import PosedFrame, create_map
+from ..geometry.relative_view import supports
+from ..mapping.build import create_map
+from ..maps.place_map import PlaceMap
 from ..model import R2Former
-from ..place_map import PlaceMap
 from ..recognizer import Recognizer
-from ..records import Frame, Pose
-from ..relative_view import supports
+from ..records import Frame, Pose, PosedFrame
+from ..slam.loop_closure import LoopCloser
 from .conversions import camera_from, loop_message
 from .interface import CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP, create_publisher
 from .outputs import Seen

@@ -17,9 +17,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from ..errors import BagError, ConfigError, R2FormerError
-from ..pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
+from ..geometry.trajectories import write_tum
 from ..records import LoopClosure, StampedPose
-from ..trajectories import write_tum
+from ..slam.pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
 from .conversions import loops_from, path_message, stamped_pose_from, transform_message
 from .inputs import STEADY
 from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH

@@ -25,15 +25,16 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, DatasetError
 from ..model import PRESETS, R2Former, save_weights
 from ..model.checkpoint import load_model, untrained_model
-from ..model.encoder import VitEncoder
-from ..model.r2former import Origin
+from ..model.network import Origin
 from ..model.reranker import Reranker
+from ..model.vit_encoder import VitEncoder
 from .augment import AugmentConfig
+from .data.image_store import digest_of
+from .data.pools import ImagePool, PairLoader, load_pool, patch_matches
+from .data.sources import Source, clip_places
 from .engine import FINAL, Trainer
-from .image_store import digest_of
-from .learner import normalised
-from .pair_start import start_reranker
-from .pairs import (
+from .initial.encoder import fit_local_head, start_as_gradient_descriptor
+from .initial.pairs import (
     STRONG,
     PairRecipe,
     PairTrainer,
@@ -41,10 +42,9 @@ from .pairs import (
     calibrate_head,
     encode_views,
 )
+from .initial.reranker import start_reranker
+from .learner import normalised
 from .recipe import Recipe, load_recipe
-from .sources import Source, clip_places
-from .start import fit_local_head, start_as_gradient_descriptor
-from .views import ImagePool, PairLoader, load_pool, patch_matches
 
 CACHE_SIZE_PX = (240, 320)
 SAVE_EVERY_STEPS = 200

@@ -24,13 +24,13 @@ from lightning_fabric import Fabric
 
 from ..errors import ConfigError, WeightsError
 from ..model import R2Former, save_weights
-from ..model.r2former import Origin
-from .image_store import digest_of
+from ..model.network import Origin
+from .data.image_store import digest_of
+from .data.sources import Batch, Source
 from .learner import Learner
 from .miner import Miner
 from .optimization import attend_plainly, blended, make_optimizer, moving_average
 from .recipe import Recipe
-from .sources import Batch, Source
 from .validation import RERANK, RETRIEVAL, Recall
 
 CHECKPOINT = 'last.ckpt'

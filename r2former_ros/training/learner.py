@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError
-from ..images import InputSpec
 from ..model import ImageFeatures, R2Former
-from ..model.encoder import VitEncoder
+from ..model.preprocess import InputSpec
+from ..model.vit_encoder import VitEncoder
+from .data.pools import matched_patches
+from .initial.encoder import keep_constants
 from .losses import (
     contrast,
     info_nce,
@@ -25,8 +27,6 @@ from .losses import (
     triplet_margin,
 )
 from .recipe import Recipe
-from .start import keep_constants
-from .views import matched_patches
 
 
 class Learner(nn.Module):

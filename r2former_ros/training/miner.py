@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from ..errors import DatasetError
 from ..model import R2Former
 from ..records import Image
+from .data.sources import Seed, Source
 from .learner import normalised
 from .mining import (
     Descriptors,
@@ -25,7 +26,6 @@ from .mining import (
     nearest_positive,
 )
 from .recipe import Recipe
-from .sources import Seed, Source
 
 ENCODE_BATCH = 16
 Read = Callable[[int, Seed], Image]

@@ -12,9 +12,9 @@ import torch
 from ..evaluation.measures import recall_at
 from ..model import ImageFeatures, R2Former
 from ..records import Image
+from .data.sources import Source
+from .initial.pairs import joined
 from .learner import normalised
-from .pairs import joined
-from .sources import Source
 
 Recall = Callable[[R2Former], Mapping[str, float]]
 ENCODE_BATCH = 16

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former evaluate ablate``: what each part of the network is worth, with given weights."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigError, WeightsError
+from ..options import add_common, config_from, progress, say_what_runs
+from .source import add_source, check_source, opened_trial, source_config
+
+if TYPE_CHECKING:
+    from ...config import Config
+    from ...evaluation.ablation import Variant
+    from ...model import R2Former
+
+
+def add_parser(actions: Any) -> None:
+    """Register the action."""
+    parser = actions.add_parser(
+        'ablate', help='what is each part of the network worth?',
+        description='Take parts of the network away, one at a time, with the same weights, and '
+                    'print recall@1 beside that of the paper, which trained each variant anew.',
+    )
+    add_source(parser)
+    parser.add_argument('--json', metavar='FILE', help='write all figures to a file')
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate every variant and print the table."""
+    from ...evaluation.ablation import variants, with_all_patches
+    from ...recognizer import load_configured
+
+    config = source_config(arguments, config_from(arguments))
+    check_source(arguments)
+    if arguments.map:
+        raise ConfigError('ablate builds its maps itself: give --dataset, or --bag and --self')
+    model = load_configured(config)
+    say_what_runs(model)
+    if not model.origin.reranker_trained and model.origin.trained:
+        raise WeightsError('ablate needs weights whose reranker is trained')
+    results: dict[str, Any] = {}
+    _print_row('', 'retrieval', 'reranked', 'paper, MSLS val')
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = with_all_patches(model, Path(arguments.cache or folder))
+        for variant in variants(model.spec.num_local, config.rerank.effective.candidates):
+            results[variant.name] = _measured(arguments, encoder, variant, config)
+            published = '' if variant.published is None else f'{variant.published / 100:.3f}'
+            recalls = (results[variant.name][stage]['recall@1']
+                       for stage in ('retrieval', 'rerank'))
+            _print_row(variant.name, *(f'{recall:.3f}' for recall in recalls), published)
+    print('recall@1; the same weights with a part taken away, while the paper trained each anew')
+    if arguments.json:
+        from ...evaluation.report.result import write_result
+
+        write_result(Path(arguments.json), results)
+
+
+def _measured(
+    arguments: argparse.Namespace, encoder: R2Former, variant: Variant, config: Config
+) -> dict[str, Any]:
+    from ...config import with_values
+    from ...evaluation.ablation import ablated
+    from ...evaluation.report.result import result_of
+    from ...evaluation.trial import run_trial
+
+    if variant.candidates:
+        config = with_values(config, {'rerank.candidates': variant.candidates,
+                                      'rerank.profile': 'custom'})
+    model = ablated(encoder, variant)
+    with opened_trial(arguments, model, config) as trial:
+        outcomes = run_trial(trial, model, config, make_methods=lambda _: (), shown=progress)
+        return result_of(trial, outcomes, model, config, f'ablate: {variant.name}')
+
+
+def _print_row(*cells: str) -> None:
+    name, *figures = cells
+    print(f'{name:22s}' + ''.join(f'{cell:>16s}' for cell in figures), flush=True)

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former evaluate``: how well places are recognised, on a dataset or in a bag."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigError
+from ..options import add_common, config_from, make_folder, progress, say_what_runs
+from . import ablate as evaluate_ablate
+from . import compare as evaluate_compare
+from .source import add_source, check_source, opened_trial, source_config, with_cache
+
+if TYPE_CHECKING:
+    from ...config import Config
+    from ...evaluation.outcomes import Outcome
+    from ...evaluation.runner import Method
+    from ...evaluation.trial import Trial
+    from ...maps.place_map import PlaceMap
+    from ...model import R2Former
+
+
+def add_parser(commands: Any) -> None:
+    """Register the subcommand."""
+    parser = commands.add_parser(
+        'evaluate', help='figures and pictures of how well places are recognised',
+        description='Put the queries of a dataset, or the images of a bag, to a map, and print '
+                    'recall, AUC-PR, recall at full precision, false accepts and latency.',
+    )
+    add_source(parser)
+    parser.add_argument('--methods', default='retrieval,rerank', metavar='NAME,...',
+                        help='what to compare: retrieval and rerank (always run), ransac on the '
+                             'same features and candidates, hog, sad, vlad on the images')
+    parser.add_argument('--out', metavar='DIR',
+                        help='write report.html, report.json, CSV and trajectories there')
+    parser.add_argument('--json', metavar='FILE', help='write all figures to a file')
+    parser.add_argument('--live', action='store_true',
+                        help='play the bag to the real node instead, in a process of its own')
+    parser.add_argument('--rate', type=float, default=1.0,
+                        help='speed of the replay with --live (default: 1)')
+    add_common(parser)
+    parser.set_defaults(run=run)
+    actions = parser.add_subparsers(metavar='ACTION')
+    evaluate_compare.add_parser(actions)
+    evaluate_ablate.add_parser(actions)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate, print a table and write what was asked for."""
+    from ...evaluation.methods.registry import parse_methods
+    from ...evaluation.report.result import result_of, write_result
+    from ...recognizer import load_configured
+
+    config = source_config(arguments, config_from(arguments))
+    check_source(arguments)
+    check_live(arguments)
+    parse_methods(arguments.methods)
+    model = with_cache(arguments, load_configured(config))
+    say_what_runs(model)
+    out = make_folder(arguments.out) if arguments.out else None
+    with stoppable(arguments.cache), opened_trial(arguments, model, config) as trial:
+        outcomes, live = answers(arguments, trial, model, config)
+        for line in [line for queries in trial.queries for line in queries.left_out][:10]:
+            print(f'left out: {line}', file=sys.stderr)
+        result = {**result_of(trial, outcomes, model, config, _command()), **live}
+        print_result(result)
+        if arguments.json:
+            write_result(Path(arguments.json), result)
+        if out:
+            write_report(out, trial, outcomes, result, model, config)
+
+
+def answers(
+    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
+) -> tuple[list[Outcome], dict[str, Any]]:
+    """Ask every query, offline or through the node, which has more to tell."""
+    if not arguments.live:
+        return ask(arguments, trial, model, config), {}
+    from .live import live_outcomes
+
+    return live_outcomes(arguments, trial, config)
+
+
+def ask(
+    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
+) -> list[Outcome]:
+    """Ask every query, by every method."""
+    from ...evaluation.methods.registry import make_methods, parse_methods
+    from ...evaluation.trial import run_trial
+
+    names = parse_methods(arguments.methods)
+
+    def prepare(place_map: PlaceMap) -> list[Method]:
+        return make_methods(names, place_map, model)
+
+    return run_trial(trial, model, config, make_methods=prepare, shown=progress)
+
+
+@contextmanager
+def stoppable(cache: str | None) -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        remedy = 'the same command goes on from here' if cache else 'with --cache it could go on'
+        print(f'stopped: {remedy}', file=sys.stderr)
+        raise
+
+
+def check_live(arguments: argparse.Namespace) -> None:
+    """
+    Refuse what the live node cannot do.
+
+    :raises ConfigError: naming the option.
+    """
+    if not arguments.live:
+        return
+    if not arguments.map:
+        raise ConfigError('--live needs --bag and --map')
+    if set(arguments.methods.split(',')) - {'retrieval', 'rerank'}:
+        raise ConfigError('--live knows retrieval and rerank only; leave --methods out')
+    if arguments.negatives:
+        raise ConfigError('--negatives does not go with --live; evaluate them without it')
+    if not arguments.rate > 0:
+        raise ConfigError(f'--rate {arguments.rate:g}: must be above 0')
+
+
+def write_report(
+    out: Path, trial: Trial, outcomes: list[Outcome], result: dict[str, Any],
+    model: R2Former, config: Config,
+) -> None:
+    """Write the page, the figures, and the formats that others read."""
+    from ...evaluation.report import exports
+    from ...evaluation.report.page import trial_report
+    from ...evaluation.report.result import write_result
+
+    places = trial.places()
+    write_result(out / 'report.json', result)
+    exports.write_tables(out, result)
+    exports.write_predictions(out / 'preds', outcomes, places)
+    if trial.in_order:
+        exports.write_trajectories(out, outcomes, places, config.decision.min_score)
+    else:
+        exports.write_msls(out / 'msls_predictions.csv', outcomes, places)
+    page = trial_report(trial, outcomes, result, model, config)
+    (out / 'report.html').write_text(page, encoding='utf-8')
+    print(f'report: {out / "report.html"}')
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print what was asked, the table, and what is known beside it."""
+    from ...evaluation.figures import number, table_rows
+
+    print(f'{result["source"]}: {result["queries"]} queries, {result["database"]} database '
+          f'images; {result["protocol"]}')
+    print(f'without a right place: {result["outside"]} queries, {result["negatives"]} of them '
+          f'given as negatives; left out: {result["left_out"]} images')
+    head, *rows = table_rows(result)
+    for row in [['', *head[1:]], *rows]:
+        print(f'{row[0]:20s}' + ''.join(f'{cell:>12s}' for cell in row[1:]))
+    decision = ', '.join(f'{name} {number(value, 2)}'
+                         for name, value in result['decision'].items() if value is not None)
+    print(f'reranked score as decision: {decision}')
+    if 'live' in result:
+        print('live: retrieval is the order, by similarity, of the hypotheses that were published')
+    for name in ('states', 'live'):
+        if result.get(name):
+            print(f'{name}: ' + ', '.join(f'{key} {n}' for key, n in result[name].items()))
+    stages = ', '.join(
+        f'{stage} {number(ms, 1)} ({number(result["latency_p95_ms"].get(stage), 1)})'
+        for stage, ms in result['latency_ms'].items()
+    )
+    print(f'latency, median (p95) [ms]: {stages}')
+    print(f'memory, peak: {result["memory_mb"]:.0f} MiB; map: '
+          f'{result["map_bytes_per_place"] / 1024:.1f} KiB a place')
+    if not result['weights']['trained']:
+        print('untrained weights: these figures mean nothing')
+
+
+def _command() -> str:
+    """Return the command line as it was given."""
+    return 'r2former ' + shlex.join(sys.argv[1:])

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former map build``: a map from a bag, a folder of pictures or a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BagError
+from ..options import add_common, config_from, progress, say_what_runs
+
+if TYPE_CHECKING:
+    from ...maps.sessions import Source
+    from ...records import PosedFrame
+
+
+@dataclass(frozen=True)
+class Input:
+    """Frames to map, how many there are, and where from."""
+
+    frames: Iterator[PosedFrame]
+    total: int
+    source: Source
+    origin: tuple[float, float] | None = None
+
+
+def add_parser(actions: Any) -> None:
+    """Register the action."""
+    text = 'Build a map from a bag, a folder of pictures with or without poses, or a dataset.'
+    parser = actions.add_parser('build', help='build a map, or add a session', description=text)
+    parser.add_argument('out', metavar='OUT.r2map')
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--bag', help='a ROS 2 bag, sqlite3 or mcap')
+    source.add_argument('--images', metavar='DIR', help='a folder of pictures')
+    source.add_argument('--dataset', metavar='GT.json|DIR',
+                        help='its database images become places without poses')
+    parser.add_argument('--image-topic', metavar='T', help='needed if the bag has several')
+    parser.add_argument('--pose-topic', metavar='T',
+                        help='Odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix')
+    parser.add_argument('--trajectory', metavar='F', help='TUM, KITTI or CSV file with poses')
+    parser.add_argument('--poses', metavar='CSV',
+                        help='for --images: file, x_m, y_m, yaw_rad (and z_m, t_s or stamp_ns)')
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument('--append', action='store_true', help='add a session to an existing map')
+    how.add_argument('--resume', action='store_true',
+                     help='go on where the same command was interrupted')
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Build a map, append to one, or go on with one."""
+    from ...mapping.build import append_to_map, build_map, resume_map
+    from ...maps.place_map import PlaceMap
+    from ...recognizer import load_configured
+
+    config = config_from(arguments)
+    make = append_to_map if arguments.append else resume_map if arguments.resume else build_map
+    bad: list[str] = []
+    with ExitStack() as stack:
+        given = _input(arguments, stack, bad.append)
+        model = load_configured(config)
+        say_what_runs(model)
+        with progress(given.frames, 'map', given.total) as shown:
+            summary = make(model, arguments.out, shown, config,
+                           source=given.source, origin=given.origin)
+    with PlaceMap.open(arguments.out) as place_map:
+        size_mb = place_map.store.byte_size() / 2**20
+    for line in bad[:10]:
+        print(f'left out: {line}', file=sys.stderr)
+    note = '' if model.origin.trained else ' [untrained weights]'
+    present = f'{summary.present} there before, ' if arguments.resume else ''
+    print(f'{arguments.out}: {summary.added} places added, {present}{summary.between} frames '
+          f'between keyframes, {summary.bad + len(bad)} left out, {size_mb:.1f} MiB{note}')
+
+
+def _input(
+    arguments: argparse.Namespace, stack: ExitStack, on_bad: Callable[[str], None]
+) -> Input:
+    """Open the source of frames and count them."""
+    from ...maps.sessions import Source
+    from ...sources.datasets import read_places
+    from ...sources.frames import count_pictures, frames_of_dataset, frames_of_folder
+
+    if arguments.poses and not arguments.images:
+        raise BagError('--poses belongs to --images; for a bag give --pose-topic or --trajectory')
+    kind = 'images' if arguments.images else 'dataset' if arguments.dataset else 'bag'
+    source = Source(kind, str(Path(getattr(arguments, kind)).resolve()))
+    if kind == 'images':
+        total = count_pictures(arguments.images, arguments.poses)
+        return Input(frames_of_folder(arguments.images, arguments.poses, on_bad), total, source)
+    if kind == 'dataset':
+        total = len(read_places(arguments.dataset).database)
+        return Input(frames_of_dataset(arguments.dataset, on_bad), total, source)
+    return _bag_input(arguments, stack, on_bad, source)
+
+
+def _bag_input(
+    arguments: argparse.Namespace, stack: ExitStack, on_bad: Callable[[str], None], source: Source
+) -> Input:
+    from ...sources.bags import Bag
+    from ...sources.frames import frames_of_bag, trajectory_of
+
+    bag = stack.enter_context(Bag(arguments.bag))
+    topic = arguments.image_topic or bag.default_image_topic()
+    origin = _origin(arguments)
+    trajectory = trajectory_of(bag, arguments.pose_topic, arguments.trajectory, origin)
+    frames = frames_of_bag(bag, topic, trajectory, on_bad)
+    return Input(frames, bag.image_count(topic), source, trajectory.origin if trajectory else None)
+
+
+def _origin(arguments: argparse.Namespace) -> tuple[float, float] | None:
+    """Return the geographic origin of the map that is added to: all sessions share it."""
+    from ...maps.place_map import PlaceMap, map_exists
+    from ...maps.sessions import origin_of
+
+    if not (arguments.append or (arguments.resume and map_exists(arguments.out))):
+        return None
+    with PlaceMap.open(arguments.out) as place_map:
+        return origin_of(place_map)

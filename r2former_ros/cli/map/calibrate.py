@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former map calibrate``: what scores mean on a map."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigError
+from ..options import add_common, config_from, progress_bar, say_what_runs
+
+if TYPE_CHECKING:
+    from ...maps.calibration import Calibration
+    from ...records import Frame
+
+RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+def add_parser(actions: Any) -> None:
+    """Register the action."""
+    text = ('Compare the places of a map with each other, derive the score threshold for a wanted '
+            'false-accept rate, and keep it in the map with the curve. Pictures from outside the '
+            'map, where there are some, give the threshold instead.')
+    parser = actions.add_parser('calibrate', help='derive the score threshold', description=text)
+    parser.add_argument('map', metavar='M.r2map')
+    parser.add_argument('--false-accept-rate', type=float, default=0.05, metavar='R',
+                        help='share of foreign images that may pass (default 0.05)')
+    parser.add_argument('--radius', type=float, default=50.0, metavar='M',
+                        help='places further apart show nothing in common (default 50 m)')
+    parser.add_argument('--near', type=float, default=8.0, metavar='M',
+                        help='places nearer than this show the same (default 8 m)')
+    parser.add_argument('--queries', type=int, default=500, metavar='N',
+                        help='compare at most so many places, evenly spread, with the map '
+                             '(default 500)')
+    parser.add_argument('--outside', metavar='DIR',
+                        help='a folder of pictures of places that are not in the map, such as '
+                             'the robot may meet: they give the threshold')
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Calibrate a map."""
+    from ...config import with_values
+    from ...mapping.calibrate import calibrate
+    from ...maps.calibration import write_calibration
+    from ...maps.place_map import PlaceMap
+    from ...recognizer import Recognizer
+
+    _check(arguments)
+    pictures = _outside(arguments)
+    # Searched exactly: an index would have to be built, for pictures from outside alone.
+    config = with_values(config_from(arguments), {
+        'decision.false_accept_rate': 0.0, 'retrieval.index': 'flat', 'map.preload_mb': 0,
+    })
+    recognizer = Recognizer.open(arguments.map, config)
+    say_what_runs(recognizer.model)
+    places = len(recognizer.places)
+    with progress_bar('calibrate', min(arguments.queries, places) + len(pictures)) as bar:
+        calibration = calibrate(
+            recognizer, false_accept_rate=arguments.false_accept_rate, radius_m=arguments.radius,
+            near_m=arguments.near, queries=arguments.queries, outside=_frames(pictures),
+            on_query=bar.update,
+        )
+    recognizer.place_map.close()
+    with PlaceMap.open(arguments.map, writable=True) as place_map:
+        write_calibration(place_map, calibration)
+    _print(calibration)
+    print(f'{arguments.map}: {len(calibration.positives)} of {places} places compared with '
+          f'{calibration.positives_from}, {len(calibration.negatives)} with far places; '
+          f'{len(pictures)} pictures from outside')
+
+
+def _outside(arguments: argparse.Namespace) -> list[Path]:
+    from ...sources.datasets import pictures_in
+
+    return pictures_in(Path(arguments.outside)) if arguments.outside else []
+
+
+def _frames(pictures: list[Path]) -> Iterator[Frame]:
+    from ...records import Frame
+    from ...sources.pictures import read_image
+
+    return (Frame(0, read_image(path)) for path in pictures)
+
+
+def _print(calibration: Calibration) -> None:
+    """Print the curve: for each rate, what the threshold lets pass."""
+    print(f'threshold from {calibration.foreign_from}; shares that pass it:')
+    print('rate     min_score  probability  positives  own far places')
+    for rate in sorted({*RATES, calibration.false_accept_rate}):
+        score = calibration.threshold(rate)
+        print(f'{rate:<7g}  {score:<9.4f}  {calibration.probability(score):<11.3f}  '
+              f'{calibration.accepted(score):<9.3f}  {calibration.accepted_far(score):.3f}')
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if not 0 < arguments.false_accept_rate < 1:
+        raise ConfigError(f'--false-accept-rate {arguments.false_accept_rate:g}: must lie between '
+                          '0 and 1')
+    if arguments.queries < 1 or not 0 < arguments.near <= arguments.radius:
+        raise ConfigError(f'--queries {arguments.queries} --near {arguments.near:g} --radius '
+                          f'{arguments.radius:g}: expected at least 1, and 0 < near <= radius')

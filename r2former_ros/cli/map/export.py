@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former map export``: places for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_parser(actions: Any) -> None:
+    """Register the action."""
+    text = 'Write the places that have poses as TUM, as COLMAP and hloc files, or as GeoJSON.'
+    parser = actions.add_parser('export', help='write places as text', description=text)
+    parser.add_argument('map', metavar='M.r2map')
+    parser.add_argument('out', metavar='OUT', help='a file; a folder for colmap')
+    parser.add_argument('--format', choices=('tum', 'colmap', 'geojson'), required=True)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Export a map."""
+    from ...mapping.export import export_colmap, export_geojson, export_tum
+    from ...maps.place_map import PlaceMap
+
+    writers = {'tum': export_tum, 'colmap': export_colmap, 'geojson': export_geojson}
+    with PlaceMap.open(arguments.map) as place_map:
+        count = writers[arguments.format](place_map, arguments.out)
+        left_out = len(place_map) - count
+    print(f'{arguments.out}: {count} places, {left_out} without a pose left out')

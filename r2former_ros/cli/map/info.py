@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``r2former map info``: what a map holds, and what a larger one would take."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import MapError
+from ..options import add_common, config_from, notify, say_what_runs
+
+if TYPE_CHECKING:
+    from ...config import Config
+    from ...maps.place_map import PlaceMap
+    from ...model import R2Former
+
+
+def add_parser(actions: Any) -> None:
+    """Register the action."""
+    text = 'print what a map holds, or what a larger one would take'
+    parser = actions.add_parser('info', help=text, description=text.capitalize() + '.')
+    parser.add_argument('map', metavar='M.r2map', nargs='?', default='')
+    parser.add_argument('--estimate', metavar='N', type=int, default=0,
+                        help='print file and memory of a map of N places: from this map, or, '
+                             'without one, from weights and settings')
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print header and size of a map, or an estimate."""
+    from ...maps.place_map import PlaceMap
+
+    config = config_from(arguments)
+    if arguments.estimate < 0 or not (arguments.map or arguments.estimate):
+        raise MapError('map info: give a map, or --estimate with a positive number of places')
+    if not arguments.map:
+        _estimate_without_map(config, arguments.estimate)
+        return
+    with PlaceMap.open(arguments.map) as place_map:
+        _describe(place_map)
+        if arguments.estimate:
+            from ...recognizer import load_configured
+
+            model = load_configured(config)
+            say_what_runs(model)
+            _estimate(model, place_map, config, arguments.estimate, of_weights=False)
+
+
+def _describe(place_map: PlaceMap) -> None:
+    from ...maps.calibration import describe_calibration
+    from ...maps.sessions import origin_of, session_counts
+
+    header, places, origin = place_map.header, place_map.places(), origin_of(place_map)
+    sessions = session_counts(place_map).items()
+    size = place_map.store.byte_size()
+    rows = {
+        'places': f'{len(places)}, {places.with_pose().sum()} with a pose',
+        'file': f'{size / 2**20:.1f} MiB, {size / max(len(places), 1) / 1024:.1f} KiB a place',
+        'weights': f'{header.fingerprint} ({header.weights})'
+                   + ('' if header.trained else ' [untrained weights]'),
+        'descriptor': f'{header.descriptor_dim} float32',
+        'local features': f'{header.local_dim} {header.local_dtype}',
+        'frame': header.frame_id + (', zero at {:.7f} {:.7f}'.format(*origin) if origin else ''),
+        'sessions': ', '.join(f'{name} ({count})' for name, count in sessions),
+        'calibrated': describe_calibration(place_map),
+    }
+    _print(rows)
+
+
+def _estimate_without_map(config: Config, count: int) -> None:
+    from ...mapping.size import map_of_noise
+    from ...maps.place_map import PlaceMap
+    from ...recognizer import load_configured
+
+    model = load_configured(config)
+    say_what_runs(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'noise.r2map'
+        map_of_noise(model, path, config)
+        with PlaceMap.open(path) as place_map:
+            _estimate(model, place_map, config, count, of_weights=True)
+
+
+def _estimate(
+    model: R2Former, place_map: PlaceMap, config: Config, count: int, *, of_weights: bool
+) -> None:
+    """Print sizes: those of the map's places, or what the weights say."""
+    from ...mapping.size import PlaceSize, measured_peak
+
+    size = PlaceSize.of_weights(model.spec, config) if of_weights else PlaceSize.of_map(place_map)
+    if size is None:
+        raise MapError(f'{place_map.location}: is empty; leave it out to estimate from weights')
+    notify('recognising a picture of noise, to measure the memory')
+    peak, device, here = measured_peak(model, place_map, config), str(model.device), len(place_map)
+    share = size.memory(here, config, device)
+    total = peak - share + size.memory(count, config, device)
+    basis = 'thumbnails not counted' if of_weights else 'as in this map'
+    _print({
+        f'{count} places': f'{_mib(size.file * count)} in the file, {size.file:.0f} B a place, '
+                           f'{basis}',
+        'memory': f'{_mib(total)}: {_mib(peak - share)} for program and network, '
+                  f'{_mib(size.memory(count, config, device))} for places (at most '
+                  f'{config.map.preload_mb} MiB of them preloaded features)',
+        'measured': f'{_mib(peak)} at the most in this process, after one picture on {here} '
+                    'places; ROS is not in it',
+    })
+
+
+def _mib(size: float) -> str:
+    return f'{size / 2**20:,.0f} MiB'
+
+
+def _print(rows: dict[str, str]) -> None:
+    for name, value in rows.items():
+        print(f'{name:15s} {value}')

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Results in the formats that others read: CSV, TUM, VPR-methods-evaluation, MSLS."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...geometry.trajectories import write_tum
+from ...records import Place, StampedPose
+from ..figures import accepts, localisation_error, table_rows
+from ..outcomes import RERANK, Outcome
+
+LISTED = 20
+
+
+def write_tables(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write ``methods.csv``, a row a measure, and ``queries.csv``, a row a query."""
+    with (folder / 'methods.csv').open('w', newline='', encoding='utf-8') as file:
+        csv.writer(file).writerows(table_rows(result))
+    with (folder / 'queries.csv').open('w', newline='', encoding='utf-8') as file:
+        csv.writer(file).writerows(query_rows(result))
+
+
+def query_rows(result: Mapping[str, Any]) -> list[list[Any]]:
+    """Return a head and a row a query: where it was, and each method's first answer."""
+    methods = list(result['methods'])
+    answered = [f'{method}_{value}' for method in methods
+                for value in ('place_id', 'score', 'first_right')]
+    rows: list[list[Any]] = [
+        ['name', 'stamp_ns', 'x_m', 'y_m', 'z_m', 'right_places', 'state', *answered]
+    ]
+    for one in result['per_query']:
+        answers = [one['answers'][method] for method in methods]
+        cells = [cell for answer in answers
+                 for cell in (next(iter(answer['places']), ''), answer['score'],
+                              answer['first_right'])]
+        where = one['xyz_m'] or ['', '', '']
+        rows.append([one['name'], one['stamp_ns'], *where, len(one['positives']), one['state'],
+                     *('' if cell is None else cell for cell in cells)])
+    return rows
+
+
+def write_predictions(
+    folder: Path, outcomes: Sequence[Outcome], places: Mapping[int, Place]
+) -> None:
+    """
+    Write a text file a query as VPR-methods-evaluation does (``save_file_with_paths``).
+
+    Places are named by what they were made of: the path of the picture, or bag, topic and stamp.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for row, one in enumerate(outcomes):
+        lists = {
+            'Query path:': [one.query.name],
+            'Predictions paths:': [places[place_id].source
+                                   for place_id in one.rankings[RERANK].places[:LISTED]],
+            'Positives paths:': [places[place_id].source
+                                 for place_id in sorted(one.query.positives)],
+        }
+        text = '\n'.join('\n'.join([head, *names]) + '\n' for head, names in lists.items())
+        (folder / f'{row:03d}.txt').write_text(text, encoding='utf-8')
+
+
+def write_msls(path: Path, outcomes: Sequence[Outcome], places: Mapping[int, Place]) -> None:
+    """
+    Write a prediction file as mapillary_sls's ``evaluate.py`` reads it: keys are file stems.
+
+    All rows get the same number of predictions, because it is read as a matrix.
+    """
+    ranked = [one.rankings[RERANK].places for one in outcomes]
+    count = min(LISTED, *map(len, ranked)) if ranked else 0
+    rows = [' '.join([Path(one.query.name).stem,
+                      *(Path(places[place_id].source).stem for place_id in row[:count])])
+            for one, row in zip(outcomes, ranked, strict=True)]
+    path.write_text('\n'.join(rows) + '\n', encoding='utf-8')
+
+
+def write_trajectories(
+    folder: Path, outcomes: Sequence[Outcome], places: Mapping[int, Place], min_score: float
+) -> None:
+    """
+    Write ``accepted.tum`` and ``truth.tum``: poses of the accepted places, and of the queries.
+
+    Both hold the stamps of the queries that were accepted and have a pose, so evo can pair them.
+    """
+    taken = [one for one in outcomes
+             if accepts(one, min_score) and localisation_error(one, places)]
+    write_tum(folder / 'accepted.tum', [
+        StampedPose(one.query.stamp_ns, pose) for one in taken
+        if (pose := places[one.rankings[RERANK].places[0]].map_T_camera) is not None
+    ])
+    write_tum(folder / 'truth.tum', [
+        StampedPose(one.query.stamp_ns, one.query.map_T_camera) for one in taken
+        if one.query.map_T_camera is not None
+    ])

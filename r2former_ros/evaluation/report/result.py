@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the JSON of ``r2former evaluate`` holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...config import Config, to_dict
+from ...errors import DatasetError
+from ...model import R2Former
+from ..figures import (
+    decision_figures,
+    finite,
+    latency_figures,
+    method_figures,
+    peak_memory_mb,
+    state_counts,
+)
+from ..outcomes import RERANK, RETRIEVAL, Outcome, outside, to_json
+from ..trial import Trial
+
+
+def result_of(
+    trial: Trial, outcomes: Sequence[Outcome], model: R2Former, config: Config, command: str
+) -> dict[str, Any]:
+    """
+    Measure a trial.
+
+    ``retrieval`` and ``rerank`` stand at the top and, with every other method, in ``methods``.
+    """
+    places = trial.places()
+    methods = {name: method_figures(outcomes, name) for name in outcomes[0].rankings}
+    return dict(finite({
+        'source': trial.title,
+        RETRIEVAL: methods[RETRIEVAL],
+        RERANK: methods[RERANK],
+        'methods': methods,
+        'decision': decision_figures(outcomes, places, config.decision.min_score),
+        'states': state_counts(outcomes) if trial.in_order else {},
+        'queries': sum(not one.query.negative for one in outcomes),
+        'outside': len(outside(outcomes)),
+        'negatives': sum(one.query.negative for one in outcomes),
+        'left_out': trial.count - len(outcomes),
+        'database': len(places),
+        'protocol': f'{trial.protocol}; AUC-PR of the best answer as in VPR-Bench',
+        'latency_ms': latency_figures(outcomes, 50),
+        'latency_p95_ms': latency_figures(outcomes, 95),
+        'memory_mb': peak_memory_mb(),
+        'map_bytes_per_place': trial.map_bytes() / len(places),
+        'weights': {'fingerprint': model.fingerprint, 'origin': model.origin.text,
+                    'trained': model.origin.trained,
+                    'reranker_trained': model.origin.reranker_trained},
+        'config': to_dict(config),
+        'command': command,
+        'version': __version__,
+        'per_query': [to_json(one) for one in outcomes],
+    }))
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """
+    Write a result as JSON.
+
+    :raises DatasetError: if the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(result, indent=2, allow_nan=False) + '\n', encoding='utf-8')
+    except OSError as error:
+        raise DatasetError(f'{path}: cannot be written ({error.strerror})') from error
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """
+    Read what ``write_result`` wrote.
+
+    :raises DatasetError: if the file is missing or is no result.
+    """
+    try:
+        result = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f'{path}: cannot be read as a result of r2former evaluate '
+                           f'({getattr(error, "strerror", None) or error}); give its '
+                           'report.json or the file of --json') from error
+    if not isinstance(result, dict) or 'per_query' not in result:
+        raise DatasetError(f'{path}: is no result of r2former evaluate with its queries '
+                           '(per_query)')
+    return result

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The stages of a query, timed: the plain float32 path against the fast ones, in one run.
+
+Variants of a stage take turns, so that whatever else the machine does falls on all alike. Read the
+ratios; the milliseconds are those of one machine at one time.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from itertools import cycle
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..common.process import prepare_process
+from ..config import Config, DecisionConfig, ModelConfig, RetrievalConfig, with_values
+from ..decision import PlaceFilter
+from ..geometry.poses import pose_from_yaw
+from ..mapping.build import create_map
+from ..maps.index import PlaceIndex
+from ..maps.place_map import PlaceMap
+from ..model import ImageFeatures, R2Former, load_model
+from ..model.backends.onnx import export_onnx
+from ..model.preprocess import preprocess
+from ..recognizer import Recognizer
+from ..records import Frame, Hypothesis, Image, Keyframe, LocalFeatures, Place
+
+REFERENCE = 'torch float32'
+RERANKED = (20, 50, 100)
+NAMED = 20
+"""Hypotheses of an image that is decided on."""
+SEARCHED = (1_000, 10_000, 100_000, 1_000_000)
+SEARCHED_DIM = 256
+STREET = 1_000
+"""Places that lie two metres apart in a row, where their poses count; rows are 30 m apart."""
+VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'openvino', 'onnxruntime', 'triton')
+REPLAYED = 'cudagraphs bfloat16'
+FUSED = 'triton bfloat16'
+COMPILED = 'numba float32'
+CONVERTED = 'openvino float32'
+ROUNDED = 'openvino bfloat16'
+FASTEST = (REPLAYED, CONVERTED, COMPILED)
+ONNX_PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
+CPU_PROVIDER = ('CPUExecutionProvider',)
+Variants = dict[str, Callable[[], object]]
+Stage = tuple[str, Variants]
+Row = dict[str, Any]
+
+
+def stages(settings: ModelConfig, places: int, folder: Path) -> Iterator[Stage]:
+    """
+    Yield the stages of a query by some weights, each with its variants by name.
+
+    :param settings: weights, device and size of the input.
+    :param places: in the map of the whole query.
+    :param folder: for the map and the exported network.
+    :raises WeightsError: if the weights cannot be loaded.
+    """
+    models = networks(settings, folder / 'onnx')
+    plain = models[REFERENCE]
+    picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    yield 'preprocess 640x480', {
+        REFERENCE: partial(preprocess, picture, plain.spec.input, plain.device)}
+    image = preprocess(picture, plain.spec.input, plain.device)
+    yield 'encode', {name: partial(model.encode, image) for name, model in models.items()
+                     if name != COMPILED}
+    query, candidates = random_features(plain, 1), random_features(plain, max(RERANKED))
+    yield 'rescore 100', {REFERENCE: partial(plain.rescore, query, candidates)}
+    for count in RERANKED:
+        yield f'rerank {count}', {
+            name: partial(model.score, query, candidates[:count])
+            for name, model in models.items() if name not in (CONVERTED, ROUNDED)}
+    yield f'whole query, {places:,} places', whole_query(models, places, folder, picture)
+
+
+def networks(settings: ModelConfig, onnx_folder: Path) -> dict[str, R2Former]:
+    """Load the same weights once for each way to compute that is installed."""
+    load = partial(load_model, settings.weights, settings.device,
+                   image_height=settings.image_height, image_width=settings.image_width)
+    found = {REFERENCE: load(), 'torch bfloat16': load().with_precision('bfloat16')}
+    if found[REFERENCE].device.type != 'cpu':
+        found['torch float16'] = load().with_precision('float16')
+        found['cudagraphs float32'] = load().with_backend('cudagraphs')
+        found[REPLAYED] = load().with_precision('bfloat16').with_backend('cudagraphs')
+        if find_spec('triton'):
+            found[FUSED] = load().with_precision('bfloat16').with_backend('triton')
+        return found
+    if find_spec('numba'):
+        found[COMPILED] = load().with_backend('numba')
+    if find_spec('openvino'):
+        found[CONVERTED] = load().with_backend('openvino')
+        found[ROUNDED] = load().with_precision('bfloat16').with_backend('openvino')
+    if all(map(find_spec, ONNX_PACKAGES)):
+        export_onnx(found[REFERENCE], onnx_folder)
+        found['onnx float32'] = load().with_onnx(onnx_folder, CPU_PROVIDER)
+    return found
+
+
+def random_features(model: R2Former, images: int) -> ImageFeatures:
+    """Make features of the weights' sizes: what they say has no influence on the time."""
+    generator = torch.Generator().manual_seed(images)
+    spec = model.spec
+    count = min(spec.num_local, spec.image_height * spec.image_width // 256)
+    rows = torch.randn(images, spec.descriptor_dim, generator=generator)
+    return ImageFeatures(
+        torch.nn.functional.normalize(rows, dim=-1),
+        torch.rand(images, count, 2, generator=generator),
+        torch.rand(images, count, generator=generator),
+        torch.randn(images, count, spec.local_dim, generator=generator),
+    ).to(model.device)
+
+
+def whole_query(
+    models: dict[str, R2Former], places: int, folder: Path, picture: Image
+) -> Variants:
+    """Build a map of random places and recognise on it by the plain and the fastest path."""
+    plain = models[REFERENCE]
+    path = folder / 'places.r2map'
+    with create_map(plain, path, Config()) as place_map:
+        place_map.add_all(random_keyframes(plain, places))
+    fastest = next((name for name in FASTEST if name in models), REFERENCE)
+    settings: dict[str, tuple[R2Former, dict[str, Any]]] = {
+        f'{REFERENCE}, 20 reranked': (plain, {'rerank.shortlist': 0}),
+        **{f'{fastest}, {profile}': (models[fastest], {'rerank.profile': profile})
+           for profile in ('exact', 'balanced', 'fast')},
+    }
+    return {
+        name: partial(
+            Recognizer(model, PlaceMap.open(path), with_values(Config(), values)).recognize,
+            Frame(0, picture))
+        for name, (model, values) in settings.items()
+    }
+
+
+def random_keyframes(model: R2Former, places: int) -> Iterator[Keyframe]:
+    """Yield places with random features."""
+    one = random_features(model, 1).local_features_of(0)
+    rng = np.random.default_rng(1)
+    for stamp_ns in range(places):
+        descriptor = rng.standard_normal(model.spec.descriptor_dim, np.float32)
+        descriptors = np.roll(one.descriptors, stamp_ns, axis=0)
+        yield Keyframe(stamp_ns, None, f'random:{stamp_ns}',
+                       descriptor / np.linalg.norm(descriptor),
+                       LocalFeatures(one.xy, one.attention, descriptors))
+
+
+def search_stages(largest: int) -> Iterator[Stage]:
+    """Yield exact search in more and more places; other indices: see benchmarks/search.py."""
+    rng = np.random.default_rng(2)
+    for count in sizes(largest):
+        rows = rng.standard_normal((count, SEARCHED_DIM), np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        index = PlaceIndex(range(count), rows, RetrievalConfig(index='flat'))
+        yield f'search in {count:,}', {'flat': partial(index.search, rows[0], 100)}
+
+
+def decide_stages(largest: int) -> Iterator[Stage]:
+    """Yield the decision in more and more places: a drive whose images name others by chance."""
+    rng = np.random.default_rng(3)
+    places = [Place(i, 0, pose_from_yaw(2.0 * (i % STREET), 30.0 * (i // STREET), 0.0), '')
+              for i in range(largest)]
+    for count in sizes(largest):
+        images = [[row, *rng.integers(count, size=NAMED - 1)]
+                  for row in range(min(count, STREET // 2))]
+        seen = cycle([Hypothesis(places[row], 0.9, 0.9) for row in rows] for rows in images)
+        decision = PlaceFilter(places[:count], DecisionConfig())
+        yield f'decide in {count:,}', {'numpy': partial(_decide, decision, seen)}
+
+
+def _decide(decision: PlaceFilter, seen: Iterator[list[Hypothesis]]) -> None:
+    decision.decide(next(seen), min_score=0.5)
+
+
+def sizes(largest: int) -> list[int]:
+    """Return numbers of places, each ten times the one before, up to the largest."""
+    return [count for count in SEARCHED if count < largest] + [largest]
+
+
+def measured(title: str, variants: Variants, repeats: int) -> list[Row]:
+    """Time one stage; the first variant is what the others are compared with."""
+    figures = timed(variants, repeats)
+    first = next(iter(figures.values()))['median_ms']
+    return [{'stage': title, 'variant': name, **figure,
+             'times_faster': first / figure['median_ms']} for name, figure in figures.items()]
+
+
+def timed(variants: Variants, repeats: int) -> dict[str, dict[str, float]]:
+    """Run the variants in turn after a warm-up; return median and p95 in milliseconds."""
+    taken: dict[str, list[float]] = {name: [] for name in variants}
+    for repeat in range(repeats + 1):
+        for name, run in variants.items():
+            started = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if repeat:
+                taken[name].append((time.perf_counter() - started) * 1e3)
+    return {name: {'median_ms': statistics.median(all_ms),
+                   'p95_ms': float(np.percentile(all_ms, 95))} for name, all_ms in taken.items()}
+
+
+def rerank_memory_mib(settings: ModelConfig) -> dict[str, float]:
+    """
+    Return what reranking 100 candidates adds to the largest memory of a process of its own.
+
+    :returns: MiB by backend: the plain one and the fastest.
+    """
+    found = {}
+    for backend in ('torch', 'auto'):
+        with ProcessPoolExecutor(1, get_context('spawn'), prepare_process) as pool:
+            found[backend] = pool.submit(_rerank_peak_mib, settings, backend).result()
+    return found
+
+
+def _rerank_peak_mib(settings: ModelConfig, backend: str) -> float:
+    """Rerank once and return by how many MiB the peak of this process rose."""
+    model = load_model(settings.weights, 'cpu', image_height=settings.image_height,
+                       image_width=settings.image_width).with_backend(backend)
+    query, candidates = random_features(model, 1), random_features(model, max(RERANKED))
+    model.score(query, candidates[:1])  # loads and compiles what is needed
+    Path('/proc/self/clear_refs').write_text('5', encoding='utf-8')  # the peak counts from here
+    before = _memory_mib('VmRSS')
+    model.score(query, candidates)
+    return _memory_mib('VmHWM') - before
+
+
+def _memory_mib(name: str) -> float:
+    """Read one of this process's figures: VmRSS is now, VmHWM the peak."""
+    lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) / 1024
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Say what the figures are taken on, and by which versions."""
+    lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+    cpus = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
+    on_cuda = device != 'cpu' and torch.cuda.is_available()
+    return {
+        'cpu': f'{cpus[0] if cpus else platform.machine()}, {os.cpu_count()} cores',
+        'threads': torch.get_num_threads(),
+        'device': torch.cuda.get_device_name() if on_cuda else 'cpu',
+        'python': platform.python_version(), 'r2former_ros': __version__, 'commit': _commit(),
+        **{name: _version_of(name) for name in VERSIONS},
+    }
+
+
+def _commit() -> str:
+    """Return the commit of the source where it is a checkout, else nothing."""
+    source = Path(__file__).parents[1]
+    if not (source / '.git').exists():
+        return ''
+    command = ['git', 'rev-parse', '--short', 'HEAD']
+    return subprocess.run(command, capture_output=True, text=True, cwd=source).stdout.strip()
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return 'not installed'

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From images with poses to a map: which frames become places, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Config, to_dict
+from ..errors import ImageError, MapError
+from ..maps.place_map import MapHeader, PlaceMap, map_exists
+from ..maps.sessions import UNNAMED_SESSION, Source, adopt_origin, begin_session, resumed_session
+from ..model import ImageFeatures, R2Former
+from ..model.preprocess import preprocess
+from ..records import Keyframe, PosedFrame
+from ..sources.pictures import thumbnail_jpeg
+from .keyframes import KeyframeRule
+
+UNNAMED = Source('', UNNAMED_SESSION)
+
+
+@dataclass
+class MappingSummary:
+    """What became of the frames: added + present (in the map before) + between + bad."""
+
+    added: int = 0
+    present: int = 0
+    between: int = 0
+    bad: int = 0
+    last_bad: str = ''
+
+
+class Mapper:
+    """Encode frames and add them to a map as places."""
+
+    def __init__(
+        self, model: R2Former, place_map: PlaceMap, config: Config, present: Collection[str] = ()
+    ) -> None:
+        """
+        Prepare to add.
+
+        :param present: sources of frames that are in the map already.
+        :raises MapError: if the map was built with other weights.
+        """
+        place_map.require_weights(model.fingerprint, model.origin.text)
+        self.model = model
+        self.place_map = place_map
+        self.config = config
+        self.present = frozenset(present)
+        self.rule = KeyframeRule(config.map)
+        self.summary = MappingSummary()
+
+    def offer(self, posed: PosedFrame) -> int | None:
+        """Add a frame if the keyframe rule takes it, and return its place id."""
+        if not self.rule.takes(posed):
+            self.summary.between += 1
+            return None
+        if posed.source in self.present:
+            self.summary.present += 1
+            return None
+        try:
+            keyframe = self.keyframe_of(posed)
+        except ImageError as error:
+            self.summary.bad += 1
+            self.summary.last_bad = str(error)
+            return None
+        self.summary.added += 1
+        return self.place_map.add(keyframe)
+
+    def keyframe_of(self, posed: PosedFrame) -> Keyframe:
+        """
+        Encode one frame.
+
+        :raises ImageError: if it holds no usable picture.
+        """
+        features = self.model.encode(
+            preprocess(posed.frame.image, self.model.spec.input, self.model.device)
+        )
+        return keyframe_from(posed, features, self.config.map.thumbnail_width)
+
+
+def keyframe_from(posed: PosedFrame, features: ImageFeatures, thumbnail_width: int) -> Keyframe:
+    """Join a frame and the features of its image."""
+    return Keyframe(
+        stamp_ns=posed.frame.stamp_ns,
+        map_T_camera=posed.map_T_camera,
+        source=posed.source,
+        descriptor=features.descriptor_of(0),
+        local_features=features.local_features_of(0),
+        thumbnail=thumbnail_jpeg(posed.frame.image, thumbnail_width),
+    )
+
+
+def create_map(model: R2Former, path: str | Path, config: Config) -> PlaceMap:
+    """
+    Make an empty map for a model.
+
+    :raises MapError: if the file exists already or cannot be written.
+    """
+    return PlaceMap.create(path, map_header(model, config))
+
+
+def map_header(model: R2Former, config: Config) -> MapHeader:
+    """Describe a map for a model."""
+    return MapHeader(
+        fingerprint=model.fingerprint,
+        weights=f'{model.spec.preset}, {model.origin.text}',
+        trained=model.origin.trained,
+        descriptor_dim=model.spec.descriptor_dim,
+        local_dim=model.spec.local_dim,
+        local_dtype=config.map.local_dtype,
+        frame_id=config.map.frame_id,
+        config=to_dict(config),
+    )
+
+
+def build_map(
+    model: R2Former,
+    path: str | Path,
+    frames: Iterable[PosedFrame],
+    config: Config,
+    *,
+    source: Source = UNNAMED,
+    origin: tuple[float, float] | None = None,
+) -> MappingSummary:
+    """
+    Build a map from frames in the order of driving.
+
+    A map that got no place is removed again.
+
+    :param source: where the frames come from.
+    :param origin: latitude and longitude (degrees) of the zero of the poses, where known.
+    :raises MapError: if no frame became a place, or the file cannot be written.
+    """
+    with create_map(model, path, config) as place_map:
+        summary = _add_session(model, place_map, frames, config, source=source, origin=origin)
+        if summary.added == 0:
+            place_map.store.remove()
+    if summary.added == 0:
+        reason = f'; the last bad one: {summary.last_bad}' if summary.bad else ''
+        raise MapError(f'{path}: no frame became a place ({summary.bad} bad frames{reason})')
+    return summary
+
+
+def append_to_map(
+    model: R2Former,
+    path: str | Path,
+    frames: Iterable[PosedFrame],
+    config: Config,
+    *,
+    source: Source = UNNAMED,
+    origin: tuple[float, float] | None = None,
+) -> MappingSummary:
+    """
+    Add frames to an existing map, as a session of their own.
+
+    :raises MapError: if the map is missing, or was built with other weights, or its poses have
+        another geographic origin.
+    """
+    with PlaceMap.open(path, writable=True) as place_map:
+        return _add_session(model, place_map, frames, config, source=source, origin=origin)
+
+
+def resume_map(
+    model: R2Former,
+    path: str | Path,
+    frames: Iterable[PosedFrame],
+    config: Config,
+    *,
+    source: Source,
+    origin: tuple[float, float] | None = None,
+) -> MappingSummary:
+    """
+    Go on with a session that was interrupted; begin the map where there is none.
+
+    The keyframe rule sees all frames again, so that it chooses as without the interruption; those
+    that are places of the session already are not encoded again.
+
+    :raises MapError: if the last session of the map was built from another source.
+    """
+    if not map_exists(path):
+        return build_map(model, path, frames, config, source=source, origin=origin)
+    with PlaceMap.open(path, writable=True) as place_map:
+        session = resumed_session(place_map, source)
+        if session is None:
+            return _add_session(model, place_map, frames, config, source=source, origin=origin)
+        present = {place.source for place_id, place in place_map.places().items()
+                   if place_id >= session.first_place_id}
+        return _add(Mapper(model, place_map, config, present), frames)
+
+
+def _add_session(
+    model: R2Former,
+    place_map: PlaceMap,
+    frames: Iterable[PosedFrame],
+    config: Config,
+    *,
+    source: Source,
+    origin: tuple[float, float] | None,
+) -> MappingSummary:
+    mapper = Mapper(model, place_map, config)
+    adopt_origin(place_map, origin)
+    begin_session(place_map, Path(source.path).name, source)
+    return _add(mapper, frames)
+
+
+def _add(mapper: Mapper, frames: Iterable[PosedFrame]) -> MappingSummary:
+    for posed in frames:
+        mapper.offer(posed)
+    return mapper.summary

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Places from one map into another, which appears only when it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import MapError
+from ..maps.place_map import MapHeader, PlaceMap, in_database, map_exists
+from ..maps.sqlite import SqliteStore
+from ..maps.store import released_on_error
+from ..records import Keyframe, Pose
+
+
+@contextmanager
+def new_map(path: str | Path, header: MapHeader) -> Iterator[PlaceMap]:
+    """
+    Make a map that is removed again if the block ends with an error.
+
+    A file has another name until then: a kill in between leaves ``*.part`` behind, which the next
+    call replaces. In a database it leaves what was written so far, under the map's own name.
+
+    :raises MapError: if the map exists already or cannot be written.
+    """
+    if in_database(path):
+        with PlaceMap.create(path, header) as place_map, \
+                released_on_error(place_map.store.remove):
+            yield place_map
+    elif map_exists(path):
+        raise MapError(f'{path}: exists already; choose another name or remove it')
+    else:
+        with SqliteStore.replacing(path, header) as store:
+            yield PlaceMap(store)
+
+
+def keyframes_of(
+    place_map: PlaceMap, place_ids: Iterable[int], out_T_map: Pose | None = None
+) -> Iterator[Keyframe]:
+    """Read places with all they hold, their poses moved into another frame where one is given."""
+    places = place_map.places()
+    for place_id in place_ids:
+        place = places[place_id]
+        (descriptor,), (local_features,) = place_map.features([place_id])
+        pose = place.map_T_camera
+        if pose is not None and out_T_map is not None:
+            pose = out_T_map @ pose
+        yield Keyframe(place.stamp_ns, pose, place.source, descriptor, local_features,
+                       place_map.thumbnail(place_id))

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The places of a map for other programs: TUM, COLMAP and hloc, GeoJSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MapError
+from ..geometry.poses import BODY_T_OPTICAL, inverse, latitude_longitude, quaternion_xyzw, yaw_rad
+from ..geometry.trajectories import write_tum
+from ..maps.place_map import PlaceMap
+from ..maps.sessions import origin_of, session_of, sessions_of
+from ..records import Place, Pose, StampedPose
+
+COLMAP_HEAD = (
+    '# Image list with two lines of data per image:\n'
+    '#   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME\n'
+    '#   POINTS2D[] as (X, Y, POINT3D_ID)\n'
+)
+
+
+def export_tum(place_map: PlaceMap, out: str | Path) -> int:
+    """Write ``stamp_s x y z qx qy qz qw`` a place, in the map frame; return how many."""
+    posed = _posed(place_map)
+    write_tum(out, [StampedPose(place.stamp_ns, pose) for place, pose in posed])
+    return len(posed)
+
+
+def export_colmap(place_map: PlaceMap, folder: str | Path) -> int:
+    """
+    Write ``images.txt`` as COLMAP and ``image_list.txt`` as hloc read it; return how many.
+
+    COLMAP's poses are ``camera_T_map`` in optical axes. All images belong to camera 1, whose
+    ``cameras.txt`` is left to who knows the calibration: a map does not.
+    """
+    posed = _posed(place_map)
+    folder = Path(folder)
+    lines = [COLMAP_HEAD]
+    for place, pose in posed:
+        optical_T_map = inverse(pose @ BODY_T_OPTICAL)
+        qx, qy, qz, qw = quaternion_xyzw(optical_T_map)
+        numbers = (qw, qx, qy, qz, *optical_T_map[:3, 3])
+        values = ' '.join(f'{number:.9f}' for number in numbers)
+        lines.append(f'{place.place_id} {values} 1 {place.source}\n\n')
+    _write(folder / 'images.txt', ''.join(lines))
+    _write(folder / 'image_list.txt', ''.join(f'{place.source}\n' for place, _ in posed))
+    return len(posed)
+
+
+def export_geojson(place_map: PlaceMap, out: str | Path) -> int:
+    """
+    Write a point a place, longitude and latitude on WGS 84, with its heading; return how many.
+
+    :raises MapError: if the map does not know where on the earth it lies.
+    """
+    origin = origin_of(place_map)
+    if origin is None:
+        raise MapError(f'{place_map.location}: its frame has no known place on the earth; only a '
+                       'map built from sensor_msgs/NavSatFix has')
+    posed, sessions = _posed(place_map), sessions_of(place_map)
+    positions = latitude_longitude(np.array([pose[:2, 3] for _, pose in posed]), origin)
+    features = [
+        _feature(place, pose, degrees, session_of(sessions, place.place_id).name)
+        for (place, pose), degrees in zip(posed, positions.tolist(), strict=True)
+    ]
+    _write(Path(out), json.dumps({'type': 'FeatureCollection', 'features': features}, indent=1))
+    return len(features)
+
+
+def _feature(
+    place: Place, pose: Pose, degrees: tuple[float, float], session: str
+) -> dict[str, Any]:
+    latitude, longitude = (round(value, 9) for value in degrees)
+    return {
+        'type': 'Feature',
+        'geometry': {'type': 'Point', 'coordinates': [longitude, latitude]},
+        'properties': {
+            'place_id': place.place_id,
+            'stamp_ns': place.stamp_ns,
+            'session': session,
+            'source': place.source,
+            'heading_deg': round((90 - math.degrees(yaw_rad(pose))) % 360, 3),  # from north
+        },
+    }
+
+
+def _posed(place_map: PlaceMap) -> list[tuple[Place, Pose]]:
+    posed = [(place, place.map_T_camera) for place in place_map.places().values()
+             if place.map_T_camera is not None]
+    if not posed:
+        raise MapError(f'{place_map.location}: none of {len(place_map)} places has a pose')
+    return posed
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise MapError(f'{path}: cannot be written ({error.strerror})') from error

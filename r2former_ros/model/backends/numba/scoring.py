@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Reranking on all cores of a CPU: pairs side by side, one thread each, in compiled kernels.
+
+PyTorch would split each small operation over the cores and wait for the slowest, hundreds of
+times a pair. A pair of its own for each core stays in that core's cache and never waits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...features import ImageFeatures
+from ...reranker import Reranker
+from .lanes import LANES, Layers, arrays_of, layers_of
+from .long_sequences import summarise_long
+from .partners import pair_up_compiled
+from .short_sequences import summarise_short
+
+SHORT = LANES // 8
+"""Tokens of a sequence up to which sequences, not tokens, fill the lanes."""
+TOKENS_AT_A_TIME = 2000
+"""Tokens of the pairs that a thread works on together: more would leave the second cache."""
+
+
+def score_in_threads(
+    reranker: Reranker, query: ImageFeatures, candidates: ImageFeatures
+) -> torch.Tensor:
+    """
+    Score one query image against K candidates; all on the CPU, in float32.
+
+    :returns: logits (K, 2), equal to the reranker's own but for rounding.
+    :raises ImageError: if an image has fewer than five local features.
+    """
+    tokens = query.xy.shape[1] + candidates.xy.shape[1]
+    threads = torch.get_num_threads()
+    size = max(1, min(TOKENS_AT_A_TIME // tokens, math.ceil(len(candidates) / threads)))
+    parts = [candidates[start : start + size] for start in range(0, len(candidates), size)]
+
+    layers = {blocks: tuple(map(layers_of, blocks))
+              for blocks in (reranker.block_1, reranker.block_2)}
+    through = partial(_go_through, layers)
+
+    @torch.inference_mode()
+    def score(part: ImageFeatures) -> torch.Tensor:
+        logits: torch.Tensor = reranker(query, part, pair_up_compiled, through)
+        return logits
+
+    with _one_thread_each(threads):
+        return torch.cat(list(_pool(threads).map(score, parts)))
+
+
+def _go_through(
+    layers: dict[nn.ModuleList, tuple[Layers, ...]],
+    blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module,
+) -> torch.Tensor:
+    """Do as ``go_through``, with the layers of each sequence of blocks."""
+    out = np.empty((tokens.shape[0], tokens.shape[2]), np.float32)
+    summarise = summarise_short if tokens.shape[1] <= SHORT else summarise_long
+    start = class_token.detach().numpy().ravel()
+    summarise(tokens.contiguous().numpy(), start, layers[blocks], arrays_of(norm), out)
+    return torch.from_numpy(out)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, 'rerank', initializer=lambda: torch.set_num_threads(1))
+
+
+@contextmanager
+def _one_thread_each(threads: int) -> Iterator[None]:
+    """Keep PyTorch from splitting operations; the setting is one for the whole process."""
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees in RViz: markers and a debug image, made only while somebody looks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from geometry_msgs.msg import Point
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as ImageMessage
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from ..config import Config
+from ..geometry.verification import matched_patches
+from ..recognizer import Recognizer
+from ..records import Hypothesis, Image, LocalFeatures, Recognition, State
+from ..sources.encodings import decode_compressed
+from .conversions import header_from
+from .interface import DEBUG_IMAGE, MARKERS, create_publisher
+from .outputs import Seen
+
+GREY = ColorRGBA(r=0.6, g=0.6, b=0.6, a=0.8)
+COLOURS = {
+    State.LOST: ColorRGBA(r=0.9, g=0.2, b=0.2, a=1.0),
+    State.CANDIDATE: ColorRGBA(r=0.95, g=0.7, b=0.1, a=1.0),
+    State.LOCALIZED: ColorRGBA(r=0.2, g=0.8, b=0.3, a=1.0),
+}
+PLACES_REPEATS = 3
+"""So many images bring the places: a viewer may be known before it knows the publisher."""
+PICTURE_HEIGHT = 240
+DRAWN_MATCHES = 40
+GREEN, WHITE, FONT = (80, 220, 100), (255, 255, 255), cv2.FONT_HERSHEY_SIMPLEX
+
+
+class Pictures:
+    """The publishers of what a person looks at."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self.config = Config()
+        self._recognizer: Recognizer | None = None
+        self._places: Marker | None = None
+        self._places_due = 0
+        self._viewers = 0
+        self._markers = create_publisher(node, MARKERS)
+        self._debug_image = create_publisher(node, DEBUG_IMAGE)
+
+    def show(self, recognizer: Recognizer | None) -> None:
+        """Take the map that is drawn from now on, None to let go of it."""
+        self._recognizer = recognizer
+        self._places = None
+        self._places_due = PLACES_REPEATS
+
+    def publish(self, seen: Seen) -> None:
+        """Draw one image's result for those who look."""
+        recognizer = self._recognizer
+        if recognizer is None:
+            return
+        before, self._viewers = self._viewers, self._markers.get_subscription_count()
+        if self._viewers > before:
+            self._places_due = PLACES_REPEATS
+        if self._viewers:
+            self._markers.publish(self._marker_array(recognizer, seen.recognition))
+        if self._debug_image.get_subscription_count():
+            self._debug_image.publish(image_message(
+                debug_picture(recognizer, seen), seen.recognition.stamp_ns, seen.frame.frame_id))
+
+    def _marker_array(self, recognizer: Recognizer, recognition: Recognition) -> MarkerArray:
+        """Return what the image changed, and the places, which stay, for a new map or viewer."""
+        first = recognition.hypotheses[: self.config.node.hypotheses]
+        markers = [hypotheses_marker(first), state_marker(recognition)]
+        if self._places_due:
+            self._places_due -= 1
+            if self._places is None:
+                self._places = places_marker(recognizer)
+            markers.insert(0, self._places)
+        header = header_from(recognition.stamp_ns, self.config.map.frame_id)
+        for marker in markers:
+            marker.header = header
+        return MarkerArray(markers=markers)
+
+
+def places_marker(recognizer: Recognizer) -> Marker:
+    """Return all places of known pose as grey points, which move with the map's frame."""
+    marker = _marker('places', Marker.POINTS, 0.5)
+    marker.frame_locked = True
+    marker.color = GREY
+    marker.points = [_point(place.map_T_camera[:3, 3]) for place in recognizer.places.values()
+                     if place.map_T_camera is not None]
+    return marker
+
+
+def hypotheses_marker(hypotheses: tuple[Hypothesis, ...]) -> Marker:
+    """Return hypotheses as spheres, red for score 0 to green for 1."""
+    marker = _marker('hypotheses', Marker.SPHERE_LIST, 1.0)
+    for one in hypotheses:
+        if one.place.map_T_camera is not None:
+            marker.points.append(_point(one.place.map_T_camera[:3, 3]))
+            marker.colors.append(
+                ColorRGBA(r=1 - one.score, g=one.score, b=0.1, a=0.4 + 0.6 * one.score))
+    if not marker.points:
+        marker.action = Marker.DELETE
+    return marker
+
+
+def state_marker(recognition: Recognition) -> Marker:
+    """Return the state as text above the most probable place."""
+    marker = _marker('state', Marker.TEXT_VIEW_FACING, 2.0)
+    marker.color = COLOURS[recognition.state]
+    marker.text = recognition.state.value
+    belief = recognition.belief
+    if belief is not None:
+        marker.text += f' {belief.probability:.2f}'
+        if belief.place.map_T_camera is not None:
+            marker.pose.position = _point(belief.place.map_T_camera[:3, 3] + [0, 0, 3.0])
+    return marker
+
+
+def debug_picture(recognizer: Recognizer, seen: Seen) -> Image:
+    """Draw the query beside its best match, (H, W, 3) RGB, with lines between matched patches."""
+    query = _at_height(seen.frame.image)
+    best = seen.recognition.best
+    place = _thumbnail(recognizer, best)
+    picture = np.ascontiguousarray(np.hstack([query, place]))
+    if best is not None:
+        features = recognizer.place_map.features([best.place.place_id])[1][0]
+        for start, end in _lines(seen.features.local_features_of(0), features, recognizer,
+                                 query.shape[1], place.shape[1]):
+            cv2.line(picture, start, end, GREEN, 1, cv2.LINE_AA)
+    cv2.putText(picture, _caption(seen.recognition), (6, 18), FONT, 0.5, WHITE, 1, cv2.LINE_AA)
+    return picture
+
+
+def image_message(image: Image, stamp_ns: int, frame_id: str) -> ImageMessage:
+    """Return an RGB image (H, W, 3) as a message."""
+    height, width = image.shape[:2]
+    return ImageMessage(
+        header=header_from(stamp_ns, frame_id), height=height, width=width, encoding='rgb8',
+        step=3 * width, data=image.tobytes(),
+    )
+
+
+def _caption(recognition: Recognition) -> str:
+    best = recognition.best
+    if best is None:
+        return f'{recognition.state.value}, no place'
+    return f'{recognition.state.value}, place {best.place.place_id}, score {best.score:.2f}'
+
+
+def _thumbnail(recognizer: Recognizer, best: Hypothesis | None) -> Image:
+    """Return the picture of a place, black where the map holds none."""
+    jpeg = recognizer.place_map.thumbnail(best.place.place_id) if best else b''
+    if not jpeg:
+        return np.zeros((PICTURE_HEIGHT, PICTURE_HEIGHT * 4 // 3, 3), np.uint8)
+    return _at_height(decode_compressed(CompressedImage(format='jpeg', data=jpeg)))
+
+
+def _lines(
+    query: LocalFeatures,
+    place: LocalFeatures,
+    recognizer: Recognizer,
+    query_width: int,
+    place_width: int,
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Return pixel ends of the surest matches in the picture that holds both side by side."""
+    pairs = matched_patches(query, place)[:DRAWN_MATCHES]
+    starts = _pixels(query, recognizer, query_width)[pairs[:, 0]]
+    ends = _pixels(place, recognizer, place_width)[pairs[:, 1]] + [query_width, 0]
+    return [((int(a), int(b)), (int(c), int(d)))
+            for (a, b), (c, d) in zip(starts, ends, strict=True)]
+
+
+def _pixels(features: LocalFeatures, recognizer: Recognizer, width: int) -> NDArray[np.float64]:
+    """Return (N, 2) positions in a picture of a width and of ``PICTURE_HEIGHT``."""
+    spec = recognizer.model.spec
+    shares = features.xy * max(spec.image_height, spec.image_width)
+    shares = shares / [spec.image_width, spec.image_height]
+    return np.asarray(shares * [width, PICTURE_HEIGHT], np.float64)
+
+
+def _at_height(image: Image) -> Image:
+    width = max(1, round(image.shape[1] * PICTURE_HEIGHT / image.shape[0]))
+    resized = cv2.resize(image, (width, PICTURE_HEIGHT), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
+
+
+def _marker(namespace: str, kind: int, size_m: float) -> Marker:
+    marker = Marker(ns=namespace, type=kind, action=Marker.ADD)
+    marker.scale.x = marker.scale.y = marker.scale.z = size_m
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _point(xyz: NDArray[np.float64]) -> Point:
+    x, y, z = map(float, xyz)
+    return Point(x=x, y=y, z=z)

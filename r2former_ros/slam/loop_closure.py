@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Loop closure: grow a map while driving, and say where the robot has been before.
+
+``LoopCloser.offer`` takes each frame with its odometry. A keyframe is compared with the robot's
+own past, without what it saw just now, and then becomes a place of the map itself: its image is
+encoded once for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from ..config import Config, LoopClosureConfig
+from ..decision import NEIGHBOUR_IDS
+from ..geometry.poses import distance_m
+from ..geometry.relative_view import relative_view
+from ..mapping.build import keyframe_from
+from ..mapping.keyframes import KeyframeRule
+from ..model import ImageFeatures
+from ..recognizer import Recognizer
+from ..records import (
+    NOT_VERIFIED,
+    Camera,
+    Candidate,
+    Hypothesis,
+    Keyframe,
+    LoopClosure,
+    Pose,
+    PosedFrame,
+    View,
+)
+
+
+@dataclass(frozen=True)
+class KeyframeResult:
+    """
+    What became of a keyframe: its place id, and the loop closures it gave.
+
+    ``best`` is the best hypothesis in the robot's own past, accepted or not.
+    """
+
+    place_id: int
+    best: Hypothesis | None
+    loops: tuple[LoopClosure, ...]
+
+
+class LoopFilter:
+    """Accept a best place when those of the keyframes before it lie where the robot drove."""
+
+    def __init__(self, config: LoopClosureConfig, min_inliers: int) -> None:
+        self.config = config
+        self.min_inliers = min_inliers if config.verify else NOT_VERIFIED
+        self._last: tuple[Hypothesis, Pose | None] | None = None
+        self._agreeing = 0
+
+    def accepts(self, best: Hypothesis | None, pose: Pose | None) -> bool:
+        """Take the best hypothesis of the next keyframe, at ``odom_T_camera``, into account."""
+        if best is None or not self._good(best):
+            self._last, self._agreeing = None, 0
+            return False
+        follows = self._last is not None and self._agree(*self._last, best, pose)
+        self._agreeing = self._agreeing + 1 if follows else 1
+        self._last = best, pose
+        return self._agreeing >= self.config.agreement_keyframes
+
+    def _good(self, best: Hypothesis) -> bool:
+        return best.score >= self.config.min_score and best.inliers >= self.min_inliers
+
+    def _agree(
+        self, before: Hypothesis, pose_before: Pose | None, best: Hypothesis, pose: Pose | None
+    ) -> bool:
+        one, other = before.place, best.place
+        if one.map_T_camera is None or other.map_T_camera is None:
+            return abs(one.place_id - other.place_id) <= NEIGHBOUR_IDS
+        moved_m = 0.0 if pose_before is None or pose is None else distance_m(pose_before, pose)
+        apart_m = distance_m(one.map_T_camera, other.map_T_camera)
+        return apart_m <= moved_m + self.config.agreement_radius_m
+
+
+class LoopCloser:
+    """The robot's own past as a growing map, and the search in it."""
+
+    def __init__(self, past: Recognizer, config: Config) -> None:
+        """
+        Begin a drive.
+
+        :param past: on a map that can be added to, made for this drive: the poses of another one
+            are in another odometry frame.
+        """
+        self.past = past
+        self.config = config
+        self.camera: Camera | None = None
+        self.rule = KeyframeRule(config.map)
+        min_inliers = config.verification.min_inliers
+        self._own = LoopFilter(config.loop_closure, min_inliers)
+        self._saved = LoopFilter(config.loop_closure, min_inliers)
+        self._driven: dict[int, tuple[int, float]] = {}  # place id: stamp_ns, travelled metres
+        self._travelled_m = 0.0
+        self._last_pose: Pose | None = None
+
+    def offer(
+        self,
+        posed: PosedFrame,
+        query: ImageFeatures | None = None,
+        *,
+        saved: Recognizer | None = None,
+        known: Sequence[Hypothesis] = (),
+    ) -> KeyframeResult | None:
+        """
+        Take the next frame; its pose is ``odom_T_camera``, None without odometry.
+
+        :param query: the frame's features, if they were computed already.
+        :param saved: the recognizer of a saved map, and ``known`` its hypotheses for this frame.
+        :returns: None for a frame between keyframes.
+        :raises ImageError: if the frame holds no usable picture.
+        :raises MapError: if the grown map cannot be written.
+        """
+        self._travel(posed.map_T_camera)
+        if not self.rule.takes(posed):
+            return None
+        query = query or self.past.encode(posed.frame)
+        keyframe = keyframe_from(posed, query, self.config.map.thumbnail_width)
+        old = self.past.rerank(query, self._old_candidates(query, posed.frame.stamp_ns))
+        best = self._checked_best(keyframe, old, self.past)
+        loops = [self._loop(keyframe, best, self.past, self._own)]
+        if saved is not None:
+            best_known = self._checked_best(keyframe, known, saved)
+            loops.append(self._loop(keyframe, best_known, saved, self._saved))
+        place = self.past.add(keyframe)
+        self._driven[place.place_id] = place.stamp_ns, self._travelled_m
+        return KeyframeResult(place.place_id, best, tuple(filter(None, loops)))
+
+    def _travel(self, pose: Pose | None) -> None:
+        if pose is not None and self._last_pose is not None:
+            self._travelled_m += distance_m(self._last_pose, pose)
+        self._last_pose = pose if pose is not None else self._last_pose
+
+    def _old_candidates(self, query: ImageFeatures, stamp_ns: int) -> list[Candidate]:
+        """Retrieve places, without those that were seen just now."""
+        recent = {place_id for place_id, _ in takewhile(
+            lambda one: self._is_recent(one[1], stamp_ns), reversed(self._driven.items()))}
+        wanted = self.config.retrieval.candidates
+        found = self.past.index.search(query.descriptor_of(0), wanted + len(recent))
+        return [one for one in found if one.place_id not in recent][:wanted]
+
+    def _is_recent(self, driven: tuple[int, float], stamp_ns: int) -> bool:
+        config, (then_ns, travelled_m) = self.config.loop_closure, driven
+        young = (stamp_ns - then_ns) * 1e-9 < config.exclusion_s
+        near = self._last_pose is not None and self._travelled_m - travelled_m < config.exclusion_m
+        return young or near
+
+    def _checked_best(
+        self, keyframe: Keyframe, hypotheses: Sequence[Hypothesis], recognizer: Recognizer
+    ) -> Hypothesis | None:
+        if not hypotheses or not self.config.loop_closure.verify:
+            return hypotheses[0] if hypotheses else None
+        return recognizer.verified(keyframe.local_features, hypotheses[0])
+
+    def _loop(
+        self,
+        keyframe: Keyframe,
+        best: Hypothesis | None,
+        recognizer: Recognizer,
+        sequence: LoopFilter,
+    ) -> LoopClosure | None:
+        if not sequence.accepts(best, keyframe.map_T_camera) or best is None:
+            return None
+        view = self._view(keyframe, best, recognizer)
+        return LoopClosure(keyframe.stamp_ns, best, recognizer is not self.past, view)
+
+    def _view(
+        self, keyframe: Keyframe, best: Hypothesis, recognizer: Recognizer
+    ) -> View | None:
+        if self.camera is None:
+            return None
+        place_id, spec = best.place.place_id, recognizer.model.spec
+        (_, (local_features,)) = recognizer.place_map.features([place_id])
+        view = relative_view(
+            (keyframe.thumbnail, recognizer.place_map.thumbnail(place_id)),
+            (keyframe.local_features, local_features),
+            (spec.image_height, spec.image_width),
+            self.camera,
+        )
+        sure = view is not None and view.inliers >= self.config.verification.min_view_inliers
+        return view if sure else None

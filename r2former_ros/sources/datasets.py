@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Labelled places for training and evaluation: which database images show a query's place.
+
+Layouts: a ``ground_truth.json``; folders of VG / ``datasets_vg`` whose file names hold UTM
+coordinates (Pitts30k, Tokyo 24/7, St Lucia, ...); a folder of MSLS with its CSV files.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..errors import DatasetError
+
+Rows = NDArray[np.int64]
+TRAIN_RADIUS_M = 10.0
+SAME_PLACE_RADIUS_M = 25.0
+PICTURES = ('.jpg', '.jpeg', '.png')
+MSLS_VALIDATION = ('cph', 'sf')
+"""Cities of MSLS that are kept for validation, as in the dataset's own tools."""
+
+
+@dataclass(frozen=True)
+class PlaceSet:
+    """
+    Images of queries and of a database, by path.
+
+    ``positives`` holds for each query the database rows to learn as its place (within 10 m as
+    published); ``same_place`` those that must not be taken for another place (within 25 m).
+    ``rule`` says in words when a database image shows a query's place.
+    """
+
+    queries: tuple[Path, ...]
+    database: tuple[Path, ...]
+    positives: tuple[Rows, ...]
+    same_place: tuple[Rows, ...]
+    rule: str = ''
+
+    def __post_init__(self) -> None:
+        if not len(self.queries) == len(self.positives) == len(self.same_place):
+            raise DatasetError(f'{len(self.queries)} queries, but positives for '
+                               f'{len(self.positives)}')
+
+    def with_positives_only(self) -> PlaceSet:
+        """Leave out queries that nothing in the database shows."""
+        kept = [row for row, positives in enumerate(self.positives) if len(positives)]
+        return PlaceSet(
+            tuple(self.queries[row] for row in kept), self.database,
+            tuple(self.positives[row] for row in kept),
+            tuple(self.same_place[row] for row in kept),
+            self.rule,
+        )
+
+
+def read_places(
+    path: str | Path, split: str = 'train', radius_m: float = SAME_PLACE_RADIUS_M
+) -> PlaceSet:
+    """
+    Read a dataset, its layout told by what is there.
+
+    :param path: a ground-truth file, or the folder of a VG dataset or of MSLS.
+    :param split: of a VG dataset; of MSLS, train or val (the cities that it keeps for that).
+    :param radius_m: of ``same_place``, where positions tell it.
+    :raises DatasetError: if it is none of them, or incomplete.
+    """
+    path = Path(path)
+    if path.is_file():
+        return read_ground_truth(path)
+    if (path / 'images' / split / 'queries').is_dir():
+        return read_vg(path, split, radius_m)
+    if (path / 'train_val').is_dir():
+        return read_msls(path, split, radius_m)
+    raise DatasetError(f'{path}: neither a ground_truth.json, nor a folder with '
+                       f'images/{split}/queries (VG) or train_val (MSLS)')
+
+
+def read_ground_truth(path: Path) -> PlaceSet:
+    """Read ``queries``, ``database`` and ``positives``; paths are relative to the file."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(content, dict):
+            raise TypeError(f'it holds a {type(content).__name__}, not an object with these keys')
+        queries, database = ([path.parent / name for name in content[key]]
+                             for key in ('queries', 'database'))
+        positives = tuple(np.array(rows, np.int64) for rows in content['positives'])
+        rule = str(content.get('rule', ''))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f'{path}: is no ground truth with queries, database and positives '
+                           f'({error})') from error
+    if any(len(rows) and rows.max() >= len(database) for rows in positives):
+        raise DatasetError(f'{path}: a positive lies beyond the {len(database)} database images')
+    return PlaceSet(tuple(queries), tuple(database), positives, positives,
+                    'right if listed in the ground truth' + (f' ({rule})' if rule else ''))
+
+
+def read_vg(folder: Path, split: str, radius_m: float = SAME_PLACE_RADIUS_M) -> PlaceSet:
+    """Read a VG dataset; names are ``@easting@northing@...``, in metres."""
+    queries, database = (pictures_in(folder / 'images' / split / part)
+                         for part in ('queries', 'database'))
+    return from_positions(
+        queries, database, *(np.array([_utm(path) for path in paths])
+                             for paths in (queries, database)), radius_m=radius_m,
+    )
+
+
+def read_msls(
+    folder: Path, split: str = 'train', radius_m: float = SAME_PLACE_RADIUS_M
+) -> PlaceSet:
+    """
+    Read the cities of a split of ``train_val``; places of different cities are never the same.
+
+    :raises DatasetError: for the split ``test``, whose ground truth is not published.
+    """
+    if split not in ('train', 'val'):
+        raise DatasetError(f'{folder}: MSLS has no ground truth for the split {split}; give val')
+    parts: dict[str, list[tuple[list[Path], NDArray[np.float64]]]] = {'query': [], 'database': []}
+    cities = [city for city in sorted((folder / 'train_val').iterdir())
+              if (city.name in MSLS_VALIDATION) == (split == 'val')]
+    for number, city in enumerate(cities):
+        for part in parts:
+            if (city / part).is_dir():
+                paths, xy = _msls_part(city / part)
+                parts[part].append((paths, xy + (number * 1e8, 0.0)))
+    if not parts['query'] or not parts['database']:
+        raise DatasetError(f'{folder}: train_val holds no city of the split {split} with query '
+                           'and database')
+    (queries, query_xy), (database, database_xy) = (
+        ([path for paths, _ in found for path in paths], np.concatenate([xy for _, xy in found]))
+        for found in (parts['query'], parts['database'])
+    )
+    return from_positions(queries, database, query_xy, database_xy, radius_m=radius_m)
+
+
+def from_positions(
+    queries: Sequence[Path], database: Sequence[Path],
+    query_xy: NDArray[np.float64], database_xy: NDArray[np.float64],
+    *, radius_m: float = SAME_PLACE_RADIUS_M,
+) -> PlaceSet:
+    """Make positives from positions (N, 2) in metres."""
+    tree = cKDTree(database_xy)
+    near, same = (
+        tuple(np.array(sorted(rows), np.int64) for rows in tree.query_ball_point(query_xy, radius))
+        for radius in (TRAIN_RADIUS_M, radius_m)
+    )
+    return PlaceSet(tuple(queries), tuple(database), near, same, f'right within {radius_m:g} m')
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """
+    Return all pictures below a folder, sorted.
+
+    :raises DatasetError: if there is none.
+    """
+    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURES)
+    if not found:
+        raise DatasetError(f'{folder}: holds no pictures')
+    return found
+
+
+def _utm(path: Path) -> tuple[float, float]:
+    fields = path.name.split('@')
+    try:
+        return float(fields[1]), float(fields[2])
+    except (IndexError, ValueError) as error:
+        raise DatasetError(f'{path}: the name holds no @easting@northing@') from error
+
+
+def _msls_part(folder: Path) -> tuple[list[Path], NDArray[np.float64]]:
+    """Return pictures and positions (N, 2); panoramas (``raw.csv``) are left out, as published."""
+    raw = folder / 'raw.csv'
+    try:
+        shapes = _csv_rows(raw) if raw.exists() else []
+        panoramas = {row['key'] for row in shapes if row['pano'] == 'True'}
+        rows = [row for row in _csv_rows(folder / 'postprocessed.csv')
+                if row['key'] not in panoramas]
+        xy = np.array([(float(row['easting']), float(row['northing'])) for row in rows])
+        return [folder / 'images' / f'{row["key"]}.jpg' for row in rows], xy
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(f'{folder}: cannot be read as MSLS ({error})') from error
+
+
+def _csv_rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding='utf-8', newline='') as lines:
+        return list(csv.DictReader(lines))

@@ -1,0 +1,544 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node under real rclpy: its lifecycle, and images between two processes."""
+
+import json
+import signal
+import subprocess
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from fakes import picture, resident_mb
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
+
+from r2former_ros.common.newest import Counters
+from r2former_ros.config import Config, options, with_values
+from r2former_ros.errors import R2FormerError
+from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.mapping.build import build_map
+from r2former_ros.recognizer import Recognizer, load_configured
+from r2former_ros.records import Frame, PosedFrame, Recognition, State
+from r2former_ros.ros import interface
+from r2former_ros.ros.conversions import header_from, pose_from
+from r2former_ros.ros.diagnostics import WINDOW, Statistics, status_of
+from r2former_ros.ros.localizer import Localizer
+from r2former_ros.ros.replay.live import LiveNode, own_domain
+from r2former_ros.ros.spinning import spin_until_interrupted
+from r2former_ros.sources.pictures import thumbnail_jpeg
+
+pytestmark = pytest.mark.ros
+TOPIC = '/camera/image_raw'
+SETTINGS = {'model.weights': 'tiny', 'model.device': 'cpu', 'model.image_height': 64,
+            'model.image_width': 96, 'node.diagnostics_period_s': 0.2, 'decision.min_score': 0.0,
+            'decision.agreement_frames': 1, 'decision.agreement_radius_m': 100.0}
+WAIT_S = 60.0
+OF_RCLPY = ('/rosout', '/parameter_events', '/clock')
+OF_LIFECYCLE = {
+    'transition_event', 'change_state', 'get_state', 'get_available_states',
+    'get_available_transitions', 'get_transition_graph', 'describe_parameters',
+    'get_parameter_types', 'get_parameters', 'list_parameters', 'set_parameters',
+    'set_parameters_atomically', 'get_type_description',
+}
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    """Settings of a node with a map of six places, seen by the untrained tiny network."""
+    path = tmp_path_factory.mktemp('map') / 'site.r2map'
+    config = with_values(Config(), {**SETTINGS, 'map.path': str(path), 'map.frame_id': 'site'})
+    frames = [PosedFrame(Frame(i, picture(i, 96, 128)), pose_from_yaw(5.0 * i, 0, 0), f'{i}')
+              for i in range(6)]
+    build_map(load_configured(config), path, frames, config)
+    return config
+
+
+@pytest.fixture
+def make_node(config):
+    """Make a localizer in this process, with parameters changed by dotted name."""
+    nodes, contexts = [], []
+
+    def make(**changes):
+        values = {**SETTINGS, 'map.path': config.map.path, **changes}
+        arguments = ['--ros-args']
+        for name, value in values.items():
+            arguments += ['-p', f'{name}:={value}']
+        contexts.append(own_domain(arguments))
+        contexts[-1].__enter__()
+        nodes.append(Localizer())
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node._stop()
+        node._release()
+        node.destroy_node()
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+def image_message(seed, stamp_ns, encoding='rgb8'):
+    """Make an image message of a picture."""
+    image = picture(seed, 96, 128)
+    pixels = image if encoding == 'rgb8' else np.ascontiguousarray(image[..., ::-1])
+    return Image(header=header_from(stamp_ns, 'left_camera'), height=96, width=128,
+                 encoding=encoding, step=384, data=pixels.tobytes())
+
+
+def work(node, message):
+    """Deal with an image as the node's two threads do."""
+    return node._work(node._prepare(message))
+
+
+def wait_for(condition):
+    """Wait until something is true; fail after half a minute."""
+    until = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < until, 'waited in vain'
+        time.sleep(0.02)
+
+
+def publish_one_by_one(live, publisher, messages):
+    """Publish each message once the node has answered or counted the one before."""
+    wait_for(lambda: publisher.get_subscription_count() > 0)
+    wait_for(lambda: live.node.count_publishers('/localizer/hypotheses') > 0)
+    for sent, message in enumerate(messages, 1):
+        publisher.publish(message)
+        wait_for(lambda n=sent: len(live.run.hypotheses) + live.run.count('bad') >= n)
+
+
+def test_images_of_another_process_come_back_as_hypotheses(config):
+    """Stamps and frame ids are carried through, bad frames are counted, nothing is lost."""
+    good = {10**9 * (i + 1) + i: i for i in range(6)}
+    messages = [image_message(seed, stamp, ('rgb8', 'bgr8')[seed % 2])
+                for stamp, seed in good.items()]
+    messages.insert(2, replace_encoding(image_message(0, 5), 'made_up8'))
+    messages.insert(4, Image(header=header_from(6, 'left_camera'), encoding='rgb8'))
+    with own_domain(), LiveNode(config, TOPIC) as live:
+        publisher = live.node.create_publisher(Image, TOPIC, 10)
+        publish_one_by_one(live, publisher, messages)
+        wait_for(lambda: live.run.count('used') + live.run.count('bad') == 8)
+        wait_for(lambda: 'localized' in live.run.states)
+        run = live.run
+    assert set(run.hypotheses) == set(good)
+    for stamp, seed in good.items():
+        said = run.hypotheses[stamp]
+        assert (said.frame_id, len(said.hypotheses)) == ('site', 6)
+        most_similar = max(said.hypotheses, key=lambda one: one.similarity)
+        assert most_similar.place.place_id == seed + 1
+        assert most_similar.similarity == pytest.approx(1, abs=1e-3)
+        assert most_similar.place.map_T_camera[0, 3] == pytest.approx(5.0 * seed)
+        scores = [one.score for one in said.hypotheses]
+        assert scores == sorted(scores, reverse=True)
+    assert (run.count('used'), run.count('bad'), run.count('dropped')) == (6, 2, 0)
+    assert run.states[0] == 'lost'
+    assert 'untrained weights' in run.diagnostics['weights']
+    assert run.diagnostics['places'] == '6'
+    assert live._process.returncode == 0
+
+
+LINGERING = """
+import sys, time
+from pathlib import Path
+from r2former_ros.ros import localizer
+
+def lingering(node, prepared, see=localizer.Localizer._see):
+    if prepared.frame.stamp_ns % 1_000_000_000 == 99:
+        Path({flag!r}).touch()
+        time.sleep(1.0)
+    return see(node, prepared)
+
+localizer.Localizer._see = lingering
+sys.exit(localizer.main())
+"""
+
+
+@pytest.fixture
+def at_work(monkeypatch, tmp_path):
+    """Let the node linger over the image of stamp 99: the file is there while it does."""
+    flag, start = tmp_path / 'at_work', subprocess.Popen
+
+    def start_lingering(command):
+        at = command.index('-m')
+        return start([*command[:at], '-c', LINGERING.format(flag=str(flag)), *command[at + 2:]])
+
+    monkeypatch.setattr(subprocess, 'Popen', start_lingering)
+    return flag
+
+
+def test_compressed_images_a_best_effort_publisher_and_an_interrupt_at_work(config, at_work):
+    config = replace(config, node=replace(config.node, image_transport='compressed'))
+    topic = f'{TOPIC}/compressed'
+    jpeg = thumbnail_jpeg(picture(2, 96, 128), 128, 95)
+    with own_domain(), LiveNode(config, topic) as live:
+        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        publisher = live.node.create_publisher(CompressedImage, topic, best_effort)
+        wait_for(lambda: publisher.get_subscription_count() > 0)
+
+        def offer(stamp_ns, taken):
+            publisher.publish(CompressedImage(
+                header=header_from(stamp_ns, 'left_camera'), format='jpeg', data=jpeg))
+            time.sleep(0.1)
+            return taken()
+
+        wait_for(lambda: offer(77, lambda: 77 in live.run.hypotheses))
+        publisher.publish(CompressedImage(
+            header=header_from(78, ''), format='jpeg', data=jpeg[: len(jpeg) // 2]))
+        wait_for(lambda: live.run.count('bad') == 1)
+        said = live.run.hypotheses[77]
+        wait_for(lambda: offer(99, at_work.exists))
+    assert live._process.returncode == 0 and 99 not in live.run.hypotheses
+    best = max(said.hypotheses, key=lambda one: one.similarity)
+    assert best.place.place_id == 3
+
+
+def test_a_silent_topic_is_named(make_node):
+    node = make_node(**{'node.no_image_warning_s': 0.3})
+    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+    statuses = []
+    node.diagnostics._publisher.publish = lambda message: statuses.extend(message.status)
+    spin_until(node, lambda: statuses and statuses[-1].level == b'\x01')
+    assert statuses[-1].message == 'no image arrives on /image'
+    assert statuses[0].level == b'\x00'
+
+
+def test_pose_is_published_only_when_localized(make_node):
+    node = make_node(**{'decision.agreement_frames': 2})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    poses, states = [], []
+    node.outputs._pose.publish = poses.append
+    node.outputs._state.publish = states.append
+    assert work(node, image_message(1, 5))
+    assert (len(poses), [one.data for one in states]) == (0, ['candidate'])
+    assert work(node, image_message(1, 6))
+    assert (len(poses), [one.data for one in states]) == (1, ['candidate', 'localized'])
+    assert poses[0].header.stamp.nanosec == 6
+    assert poses[0].pose.covariance[0] >= 25.0
+
+
+def test_the_lifecycle_repeats_without_growing(make_node):
+    """A hundred transitions in any legal order; memory is measured after the first half."""
+    node = make_node(**{'map.preload_mb': 1})
+    steps = {
+        'unconfigured': ['configure'], 'inactive': ['activate', 'cleanup'],
+        'active': ['deactivate'],
+    }
+    goals = {'configure': 'inactive', 'activate': 'active', 'deactivate': 'inactive',
+             'cleanup': 'unconfigured'}
+    chosen, state, memory_mb = np.random.default_rng(3), 'unconfigured', []
+    for _ in range(100):
+        step = chosen.choice(steps[state])
+        assert getattr(node, f'trigger_{step}')() == SUCCESS
+        state = goals[step]
+        if state == 'active':
+            assert work(node, image_message(1, 5))
+        memory_mb.append(resident_mb())
+    assert memory_mb[-1] - max(memory_mb[:50]) < 30
+    if state == 'active':
+        node.trigger_deactivate()
+    assert node.worker is None and node.images is None
+    assert node.trigger_shutdown() == SUCCESS
+
+
+def assert_offers(node, *parts):
+    """Hold a node's topics, their quality of service and its services against the tables."""
+    for ends, kind in ((node.publishers, 'published'), (node.subscriptions, 'subscribed')):
+        expected = {node.resolve_topic_name(one.name): one
+                    for part in parts for one in getattr(part, kind)}
+        own = {end.topic_name: end for end in ends if is_ours(end.topic_name)}
+        assert set(own) == set(expected)
+        for name, topic in expected.items():
+            assert own[name].msg_type is topic.message
+            if topic.qos is not None:
+                assert described(own[name].qos_profile) == described(topic.qos), name
+    services = {one.service_name for one in node.services if is_ours(one.service_name)}
+    assert services == {node.resolve_service_name(one.name) for part in parts
+                        for one in part.services}
+
+
+def is_ours(name):
+    """Say whether a topic or service is not one that each node has."""
+    return not name.startswith(OF_RCLPY) and name.rsplit('/', 1)[-1] not in OF_LIFECYCLE
+
+
+def described(qos):
+    """Return what the tables say of a quality of service."""
+    return qos.reliability, qos.durability, qos.depth
+
+
+def of_raw_images(part):
+    """Leave out the topic that is listened to in place of another."""
+    return replace(part, subscribed=tuple(
+        one for one in part.subscribed if one is not interface.COMPRESSED))
+
+
+def test_topics_services_and_parameters_are_those_of_the_tables(make_node):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    assert_offers(node, of_raw_images(interface.LOCALIZER))
+    declared = set(node.get_parameters_by_prefix(''))
+    assert {one.name for one in options()} == \
+        {one for one in declared if not one.startswith(('use_sim_time', 'start_type'))}
+
+
+def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
+    node = make_node()
+    ask = Trigger.Request
+    reset, reload = node.services_offered._on_reset, node.services_offered._on_reload_map
+    assert 'not active' in reset(ask(), Trigger.Response()).message
+    assert 'configure' in reload(ask(), Trigger.Response()).message
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    assert work(node, image_message(1, 5))
+    assert node.statistics.state is State.LOCALIZED
+    before = node.recognizer
+    assert reload(ask(), Trigger.Response()).message.startswith('6 places in ')
+    assert node.recognizer is not before and node.recognizer.model is before.model
+    assert node.statistics.state is State.LOST
+    assert work(node, image_message(1, 6)) and reset(ask(), Trigger.Response()).success
+    assert node.statistics.state is State.LOST
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(ask())
+
+    def answered():
+        if node.services_offered._asked:
+            node.worker.offer(image_message(2, 7))
+        return future.done()
+
+    spin_until(node, answered)
+    answer = json.loads(future.result().message)
+    assert future.result().success and answer['stamp_ns'] == 7
+    assert answer['state'] == 'localized' and len(answer['position_m']) == 3
+
+
+def test_localize_once_says_so_where_no_image_comes(make_node):
+    node = make_node(**{'node.no_image_warning_s': 0.3})
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(Trigger.Request())
+    spin_until(node, future.done)
+    assert not future.result().success
+    assert future.result().message == 'no image was recognised on /image in 0.3 s'
+    assert not node.services_offered._asked
+
+
+def test_localize_once_ends_where_the_node_is_deactivated(make_node):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    client = node.create_client(Trigger, '~/localize_once')
+    assert client.wait_for_service(WAIT_S)
+    future = client.call_async(Trigger.Request())
+
+    def stopped():
+        if node.services_offered._asked:
+            assert node.trigger_deactivate() == SUCCESS
+        return future.done()
+
+    spin_until(node, stopped)
+    assert not future.result().success
+    assert 'the node is not active' in future.result().message
+
+
+def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    markers, images = [], []
+    for publisher, taken in ((node.pictures._markers, markers),
+                             (node.pictures._debug_image, images)):
+        publisher.publish = taken.append
+    assert work(node, image_message(1, 5)) and not markers and not images
+    for publisher in (node.pictures._markers, node.pictures._debug_image):
+        publisher.get_subscription_count = lambda: 1
+    assert work(node, image_message(1, 6))
+    places, hypotheses, state = markers[0].markers
+    assert (len(places.points), len(hypotheses.points)) == (6, 6)
+    assert state.text.startswith('localized') and places.header.frame_id == 'map'
+    height, width = images[0].height, images[0].width
+    assert (height, width, len(images[0].data)) == (240, 640, 3 * 240 * 640)
+    pixels = np.frombuffer(images[0].data, np.uint8).reshape(240, 640, 3)
+    shown = cv2.resize(picture(1, 96, 128), (320, 240), interpolation=cv2.INTER_AREA)
+    same = np.abs(pixels[:, :320].astype(int) - shown).max(axis=2) < 10
+    assert same.mean() > 0.5
+
+
+def test_an_error_nobody_expected_is_traced_once_in_a_while(make_node, capfd):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+
+    def broken(_):
+        raise KeyError('a bug')
+
+    node.consumers.append(broken)
+    assert [work(node, image_message(1, i)) for i in range(3)] == [False] * 3
+    said = capfd.readouterr().err
+    assert said.count('Traceback') == 1
+    assert said.count("image of stamp 0 failed: KeyError: 'a bug'") == 1
+    assert node.statistics.last_failure == "KeyError: 'a bug'"
+
+
+@pytest.fixture
+def interrupt_handler():
+    """Restore what an interrupt does."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+class Overtaken(SingleThreadedExecutor):
+    """Meet a context that is gone, as the executor does that a signal interrupts."""
+
+    def spin(self):
+        rclpy.shutdown()
+        raise RuntimeError('failed to initialize wait set: the given context is not valid')
+
+
+class Broken(SingleThreadedExecutor):
+    """Fail while nobody has ended anything."""
+
+    def spin(self):
+        raise RuntimeError('a bug')
+
+
+def test_an_interrupt_ends_what_runs_and_other_errors_are_raised(interrupt_handler):
+    with own_domain():
+        with pytest.raises(RuntimeError, match='a bug'):
+            spin_until_interrupted(Broken())
+        spin_until_interrupted(Overtaken())
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):
+    node = make_node()
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    for second in (1, 2):
+        message = Odometry(header=header_from(second * 10**9, 'odom'))
+        message.pose.pose = pose_from(pose_from_yaw(4.0 * second, 0, 0))
+        node.odometry._on_odometry(message)
+    seen = []
+    node.consumers.append(seen.append)
+    assert work(node, image_message(1, 1_500_000_000))
+    assert work(node, image_message(1, 9_000_000_000))
+    assert seen[0].odom_T_camera[0, 3] == pytest.approx(6.0)
+    assert seen[1].odom_T_camera is None and node.odometry.frame_id == 'odom'
+
+
+@pytest.mark.parametrize(('changes', 'match'), [
+    ({'map.path': '""'}, 'map.path is empty'),
+    ({'map.path': '/nowhere/site.r2map'}, '/nowhere/site.r2map: no such map file'),
+    ({'rerank.candidates': -3}, r'rerank.candidates: -3 is outside \[0, 10000\]'),
+    ({'rerank.candidates': 'many'}, "rerank.candidates: 'many' is a str, not a int"),
+    ({'rerank.candidate': 3}, 'unknown parameters: rerank.candidate'),
+    ({'model.weights': 'none.safetensors'}, 'none.safetensors: no such weights file'),
+    ({'model.image_width': 128}, 'was built with weights'),
+    ({'decision.false_accept_rate': 0.01}, 'is not calibrated; run r2former map calibrate'),
+])
+def test_a_mistake_fails_the_transition_with_one_line(make_node, monkeypatch, changes, match):
+    node = make_node(**changes)
+    lines = []
+    logger = node.get_logger()
+    monkeypatch.setattr(node, 'get_logger', lambda: logger)
+    monkeypatch.setattr(logger, 'error', lines.append)
+    assert node.trigger_configure() == FAILURE
+    assert len(lines) == 1 and '\n' not in lines[0]
+    with pytest.raises(AssertionError, match=match):
+        raise AssertionError(lines[0])
+
+
+def test_parameters_are_checked_and_change_at_run_time_where_they_can(make_node):
+    node = make_node()
+    refused, accepted = node.set_parameters([
+        Parameter('rerank.candidates', value=-1), Parameter('decision.min_score', value=0.25)])
+    assert not refused.successful and 'rerank.candidates out of range' in refused.reason
+    assert accepted.successful
+    assert node.trigger_configure() == SUCCESS
+    assert node.config.decision.min_score == 0.25
+    late, at_once = node.set_parameters([
+        Parameter('model.device', value='cuda'), Parameter('decision.min_score', value=0.5)])
+    assert not late.successful and 'model.device is read when' in late.reason
+    assert at_once.successful and node.recognizer.config.decision.min_score == 0.5
+    assert node.recognizer.filter.config.min_score == 0.5
+
+
+def test_a_failure_late_in_configuring_lets_everything_go(make_node, monkeypatch):
+    node = make_node()
+
+    def exhausted(recognizer):
+        raise MemoryError('no memory left on the device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recognizer, 'warm_up', exhausted)
+        assert node.trigger_configure() == FAILURE
+    assert node.recognizer is None
+    (device,) = node.set_parameters([Parameter('model.device', value='cpu')])
+    assert device.successful, device.reason
+    assert node.trigger_configure() == SUCCESS
+
+
+def test_diagnostics_tell_two_nodes_apart():
+    names = [
+        status_of(name, Statistics(0.0), Counters(), silent_topic='', queue_age_s=0.0,
+                  constants={}).name
+        for name in ('/front/localizer', '/rear/localizer')
+    ]
+    assert names == ['r2former_ros: front/localizer', 'r2former_ros: rear/localizer']
+
+
+def test_a_node_that_cannot_be_configured_leaves_no_process_behind(config):
+    broken = replace(config, map=replace(config.map, path='/nowhere/site.r2map'))
+    with own_domain():
+        live = LiveNode(broken, TOPIC)
+        with pytest.raises(R2FormerError, match='could not be started'):
+            live.__enter__()
+        assert live._process.poll() == 0
+
+
+def test_ranges_and_descriptions_are_there_whether_or_not_a_value_is_given(make_node):
+    node = make_node(**{'rerank.candidates': 7})
+    for name, top in (('rerank.candidates', 10_000), ('rerank.batch', 1000)):
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description and descriptor.integer_range[0].to_value == top
+    assert node.get_parameter('rerank.candidates').value == 7
+
+
+def replace_encoding(message, encoding):
+    """Change an image message to an encoding that does not exist."""
+    message.encoding = encoding
+    return message
+
+
+def spin_until(node, condition):
+    """Let the node work until something is true."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    until = time.monotonic() + WAIT_S
+    while not condition():
+        executor.spin_once(timeout_sec=0.1)
+        assert time.monotonic() < until, 'waited in vain'
+    executor.remove_node(node)
+    executor.shutdown()
+
+
+def test_a_bad_image_is_old_news_after_as_many_good_ones_as_are_counted():
+    statistics = Statistics(0.0)
+    statistics.saw_bad('torn')
+    statistics.saw_failure('full')
+    good = Recognition(0, State.LOST, (), (), {'encode': 1.0})
+    for _ in range(WINDOW - 1):
+        statistics.saw(good, 1.0)
+    assert (statistics.last_bad, statistics.last_failure) == ('torn', 'full')
+    statistics.saw(good, 1.0)
+    assert (statistics.last_bad, statistics.last_failure) == ('', '')

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bag through rclpy: nothing lost, nothing changed, the clock beside it."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from fakes import picture
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.records import Frame, StampedPose
+from r2former_ros.ros.conversions import frame_from, stamp_ns_from
+from r2former_ros.ros.replay.live import own_domain
+from r2former_ros.ros.replay.player import Player
+from r2former_ros.sources.bags import Bag, BagWriter
+
+pytestmark = pytest.mark.ros
+START_NS = 1_700_000_000_000_000_007
+
+
+@pytest.fixture
+def bag(tmp_path):
+    """Ten images with odometry, ten a second."""
+    with BagWriter(tmp_path / 'bag') as writer:
+        for i in range(10):
+            stamp_ns = START_NS + i * 10**8
+            writer.image('/camera', Frame(stamp_ns, picture(i), 'left'))
+            writer.odometry('/odom', StampedPose(stamp_ns, pose_from_yaw(i, 0, 0)),
+                            frame_id='map', child_frame_id='left')
+    return tmp_path / 'bag'
+
+
+def test_everything_arrives_as_it_was_recorded(bag):
+    images, poses, clock = [], [], []
+    with own_domain():
+        node = Node('listener')
+        node.create_subscription(Image, '/camera', images.append, 20)
+        node.create_subscription(Odometry, '/odom', poses.append, 20)
+        node.create_subscription(Clock, '/clock', clock.append, 50)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        thread = threading.Thread(target=executor.spin, daemon=True)
+        thread.start()
+        player = Player(node, bag)
+        for topic in ('/camera', '/odom'):
+            assert player.wait_for_subscriber(topic)
+        until = time.monotonic() + 10
+        while player.clock.get_subscription_count() == 0 and time.monotonic() < until:
+            time.sleep(0.02)
+        played = []
+        assert player.play(rate=10.0, on_message=played.append) == 20
+        while min(len(images), len(poses)) < 10 and time.monotonic() < until:
+            time.sleep(0.02)
+        executor.shutdown()
+        thread.join()
+    assert played.count('/camera') == 10
+    assert [stamp_ns_from(image.header.stamp) for image in images] == \
+        [START_NS + i * 10**8 for i in range(10)]
+    assert np.array_equal(frame_from(images[3]).image, picture(3))
+    assert [pose.pose.pose.position.x for pose in poses] == list(range(10))
+    times = [stamp_ns_from(one.clock) for one in clock]
+    assert times == sorted(times) and times[-1] == START_NS + 9 * 10**8
+
+
+def test_the_pace_follows_the_rate(bag):
+    """The bag lasts 0.9 s: at rate 3 playing must take at least a third of that."""
+    with own_domain():
+        player = Player(Node('player'), bag)
+        started = time.monotonic()
+        player.play(rate=3.0)
+        assert time.monotonic() - started >= 0.3
+    with Bag(bag) as opened:
+        assert player.duration_s == opened.duration_s == pytest.approx(0.9)
+
+
+def test_a_topic_that_nobody_hears_is_noticed(bag):
+    with own_domain():
+        player = Player(Node('player'), bag)
+        assert not player.wait_for_subscriber('/camera', timeout_s=0.1)
