@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,12 +14,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.model import ImageFeatures, ModelSpec
 from r2former_ros.model.network import Origin
 from r2former_ros.model.reranker import Reranker
+from r2former_ros.records import Frame, PosedFrame
 
 GRID = 6
 FEATURES = GRID * GRID
+PLACES = 12
 
 
 class FakeModel:
@@ -95,3 +99,10 @@ def any_reranker() -> Reranker:
         for weight in reranker.parameters():
             weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
     return reranker
+
+
+def frames(count: int = PLACES, posed: bool = True) -> Iterator[PosedFrame]:
+    """Make a drive along x, a place every five metres and every second."""
+    for i in range(count):
+        pose = pose_from_yaw(5.0 * i, 0.0, 0.1 * i) if posed else None
+        yield PosedFrame(Frame(i * 10**9, picture(i)), pose, f'drive:{i}')

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import r2former_ros
 from r2former_ros import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -77,3 +78,8 @@ def test_the_installed_code_is_complete(prefix):
     assert installed == {path.relative_to(source) for path in source.rglob('*.py')}
     weights = {path.name for path in (source / 'weights').glob('*.safetensors')}
     assert {path.name for path in package.glob('weights/*')} == weights
+
+
+@pytest.mark.parametrize('name', r2former_ros.__all__)
+def test_every_public_name_can_be_imported_from_the_package(name):
+    assert getattr(r2former_ros, name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import FakeModel, picture
+from fakes import PLACES, FakeModel, frames, picture
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.errors import ImageError, MapError
@@ -17,15 +17,6 @@ from r2former_ros.maps.index import PlaceIndex
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, PosedFrame, State
-
-PLACES = 12
-
-
-def frames(count=PLACES, posed=True):
-    """Make a drive along x, a place every five metres and every second."""
-    for i in range(count):
-        pose = pose_from_yaw(5.0 * i, 0.0, 0.1 * i) if posed else None
-        yield PosedFrame(Frame(i * 10**9, picture(i)), pose, f'drive:{i}')
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fakes import FakeModel
-from test_place_map import HEADER, keyframe
+from samples import HEADER, keyframe
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.mapping.size import PlaceSize, map_of_noise, measured_peak

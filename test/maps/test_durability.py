@@ -3,7 +3,6 @@
 """What a map survives: kill -9, a full disk, flipped bits, a cut end."""
 
 import json
-import os
 import random
 import sqlite3
 import subprocess
@@ -12,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_place_map import HEADER, keyframe
+from samples import HEADER, keyframe
 
 from r2former_ros.config import RetrievalConfig
 from r2former_ros.errors import MapError
@@ -25,7 +24,8 @@ COMMON = """
 import itertools, json, os, random, resource, signal, sys, time
 path, here = sys.argv[1:]
 sys.path.insert(0, here)
-from test_place_map import PlaceMap, keyframe
+from samples import keyframe
+from r2former_ros import PlaceMap
 from r2former_ros.errors import MapError
 frames = [keyframe(seed, count=300) for seed in range(20)]
 """
@@ -69,7 +69,7 @@ except MapError as error:
 
 def run(script, path):
     """Run a script on a map in a process without torch; return what it printed."""
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parents[1])
     done = subprocess.run([sys.executable, '-c', script, str(path), here], capture_output=True,
                           text=True, check=False)
     assert done.returncode == 0, done.stderr

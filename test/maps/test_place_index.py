@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_place_map import HEADER, keyframe
+from samples import HEADER, keyframe
 
 from r2former_ros.config import RetrievalConfig
 from r2former_ros.maps import index as place_index

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import FakeModel, picture
+from samples import HEADER, keyframe
 from test_durability import KILLED, run
-from test_place_map import HEADER, keyframe
 
 from r2former_ros.cli import main
 from r2former_ros.config import Config, RetrievalConfig

@@ -5,8 +5,7 @@
 import numpy as np
 import pytest
 import torch
-from fakes import FakeModel, picture
-from test_recognizer import frames
+from fakes import FakeModel, frames, picture
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.errors import MapError
