@@ -55,7 +55,7 @@ def opened(lap: Drive, path: Path, config: Config) -> Recognizer:
     """Build the map of a lap, if that was not done yet, and open it."""
     model = load_configured(config)
     if not path.exists():
-        frames = (PosedFrame(Frame(pose.stamp_ns, read_image(file)), pose.map_T_camera, file.name)
+        frames = (PosedFrame(Frame(pose.stamp_ns, read_image(file)), pose.pose, file.name)
                   for file, pose in zip(lap.files, lap.truth, strict=True))
         build_map(model, path, tqdm(frames, desc='map', total=len(lap.files)), config)
     return Recognizer.open(path, config, model)
@@ -84,12 +84,12 @@ def decided(
 def error_m(belief: Belief | None, truth: StampedPose) -> float:
     """Return how far the most probable place is from the truth; infinite without one."""
     place = belief.place.map_T_camera if belief else None
-    return np.inf if place is None else distance_m(place, truth.map_T_camera)
+    return np.inf if place is None else distance_m(place, truth.pose)
 
 
 def report_covariance(recognizer: Recognizer, lap: Drive, seen: Sequence[Seen]) -> None:
     """Print for a lap without jumps how often the ellipse of the pose holds the truth."""
-    drifted = [pose.map_T_camera for pose in drifting(lap.truth, SEED)]
+    drifted = [pose.pose for pose in drifting(lap.truth, SEED)]
     errors_m, deviations_m, inside = [], [], 0
     for odometry in ([None] * len(seen), drifted):
         for (state, belief), truth in zip(
@@ -97,7 +97,7 @@ def report_covariance(recognizer: Recognizer, lap: Drive, seen: Sequence[Seen]) 
             if state is not State.LOCALIZED or belief is None:
                 continue
             covariance_m2 = pose_covariance(belief, recognizer.config.decision)[:2, :2]
-            off_m = (truth.map_T_camera - belief.place.map_T_camera)[:2, 3]
+            off_m = (truth.pose - belief.place.map_T_camera)[:2, 3]
             inside += int(off_m @ np.linalg.solve(covariance_m2, off_m) <= ELLIPSE)
             errors_m.append(np.linalg.norm(off_m))
             deviations_m.append(np.sqrt(np.trace(covariance_m2) / 2))
@@ -115,7 +115,7 @@ def jumps(lap: Drive, count: int) -> list[list[int]]:
     rng, size, chosen = np.random.default_rng(SEED), len(lap.files), []
     while len(chosen) < count:
         start, end = rng.integers(0, size, 2)
-        if distance_m(lap.truth[start].map_T_camera, lap.truth[end].map_T_camera) >= FAR_M:
+        if distance_m(lap.truth[start].pose, lap.truth[end].pose) >= FAR_M:
             rows = [*range(start - BEFORE, start), *range(end, end + AFTER)]
             chosen.append([int(row % size) for row in rows])
     return chosen
@@ -124,8 +124,8 @@ def jumps(lap: Drive, count: int) -> list[list[int]]:
 def odometry_of(truth: Sequence[StampedPose], seed: int) -> list[Pose]:
     """Simulate odometry before and after a jump, which it does not notice."""
     one, two = (drifting(part, seed) for part in (truth[:BEFORE], truth[BEFORE:]))
-    carried = one[-1].map_T_camera @ inverse(two[0].map_T_camera)
-    return [*(pose.map_T_camera for pose in one), *(carried @ pose.map_T_camera for pose in two)]
+    carried = one[-1].pose @ inverse(two[0].pose)
+    return [*(pose.pose for pose in one), *(carried @ pose.pose for pose in two)]
 
 
 def report(recognizer: Recognizer, lap: Drive, seen: Sequence[Seen], count: int) -> None:
@@ -175,7 +175,7 @@ def main() -> None:
     for folder in arguments.foreign:
         files = pictures_in(folder)
         seen = seen_in(recognizer, files, folder.name)
-        track = [pose.map_T_camera for pose in drifting(driven.truth, SEED)]
+        track = [pose.pose for pose in drifting(driven.truth, SEED)]
         moving = [track[row % len(track)] for row in range(len(files))]
         counts = [sum(state is State.LOCALIZED for state, _ in decided(recognizer, seen, odometry))
                   for odometry in ([None] * len(files), moving)]

@@ -105,13 +105,13 @@ def drifting(truth: Sequence[StampedPose], seed: int) -> list[StampedPose]:
     turn_per_m = np.radians(TURN_BIAS_DEG_PER_M * rng.standard_normal())
     odometry = [truth[0]]
     for before, now in zip(truth, truth[1:], strict=False):
-        step = inverse(before.map_T_camera) @ now.map_T_camera
+        step = inverse(before.pose) @ now.pose
         length_m = float(np.linalg.norm(step[:3, 3]))
         turn = turn_per_m * length_m
         turn += np.radians(TURN_NOISE_DEG) * np.sqrt(length_m) * rng.standard_normal()
         noisy = pose_from_yaw(0, 0, yaw_rad(step) + turn)
         noisy[:3, 3] = step[:3, 3] * (scale + STEP_NOISE * rng.standard_normal())
-        odometry.append(StampedPose(now.stamp_ns, odometry[-1].map_T_camera @ noisy))
+        odometry.append(StampedPose(now.stamp_ns, odometry[-1].pose @ noisy))
     return odometry
 
 
@@ -146,7 +146,7 @@ def drive(
         tqdm(sequence.files, desc=sequence.name), odometry, features, strict=True
     ):
         frame = Frame(stamped.stamp_ns, read_image(file))
-        result = closer.offer(PosedFrame(frame, stamped.map_T_camera, file.name), query)
+        result = closer.offer(PosedFrame(frame, stamped.pose, file.name), query)
         assert result is not None, 'every frame is a keyframe'
         results.append(result)
     return results
@@ -209,7 +209,7 @@ def check_by_score(
             loops = [
                 (result.place_id - 1, result.best.place.place_id - 1)
                 for result, stamped in zip(results, odometry, strict=True)
-                if sequence.accepts(result.best, stamped.map_T_camera) and result.best is not None
+                if sequence.accepts(result.best, stamped.pose) and result.best is not None
             ]
             false, kept = count_false(loops, truth), correct(odometry, loops, config)[1]
             row |= {f'{name} true': len(loops) - false, f'{name} false': false,
@@ -234,7 +234,7 @@ def check_ms(
 
 def count_false(loops: Sequence[tuple[int, int]], truth: Sequence[StampedPose]) -> int:
     """Count loop closures whose ends are far apart."""
-    return sum(distance_m(truth[query].map_T_camera, truth[place].map_T_camera) > FALSE_M
+    return sum(distance_m(truth[query].pose, truth[place].pose) > FALSE_M
                for query, place in loops)
 
 
@@ -253,8 +253,8 @@ def correct(
 
 def ate_m(estimate: Sequence[StampedPose], truth: Sequence[StampedPose]) -> float:
     """Return the absolute trajectory error: RMS of positions after rigid alignment."""
-    at = {stamped.stamp_ns: stamped.map_T_camera[:3, 3] for stamped in truth}
-    points = np.array([stamped.map_T_camera[:3, 3] for stamped in estimate])
+    at = {stamped.stamp_ns: stamped.pose[:3, 3] for stamped in truth}
+    points = np.array([stamped.pose[:3, 3] for stamped in estimate])
     wanted = np.array([at[stamped.stamp_ns] for stamped in estimate])
     aligned = _aligned(points, wanted)
     return float(np.sqrt(((aligned - wanted) ** 2).sum(axis=1).mean()))
@@ -342,7 +342,7 @@ def views(data: Path, out: Path, model: R2Former, config: Config) -> list[dict[s
 
 def view_error(view: View, place: StampedPose, query: StampedPose) -> tuple[float, ...]:
     """Return errors of rotation and direction, the true turn (degrees), and the distance (m)."""
-    truth, rotation = inverse(place.map_T_camera) @ query.map_T_camera, np.eye(4)
+    truth, rotation = inverse(place.pose) @ query.pose, np.eye(4)
     rotation[:3, :3] = view.rotation
     apart_m = float(np.linalg.norm(truth[:3, 3]))
     cosine = np.clip(view.direction @ truth[:3, 3] / apart_m, -1, 1)

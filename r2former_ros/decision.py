@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 
 from .config import DecisionConfig
 from .geometry.poses import inverse
-from .records import Belief, Hypothesis, Place, Pose, State
+from .records import Belief, Hypothesis, Matrix, Place, Pose, State
 
 NEIGHBOUR_IDS = 2
 """Places without poses count as near if their ids, in the order of driving, differ by this."""
@@ -249,7 +249,7 @@ class PlaceFilter:
         covariance = None if self._poses is None else self._covariance_m2(offset, centre)
         return Belief(self._places[row], probability, covariance)
 
-    def _covariance_m2(self, offset: NDArray[np.float64], centre: NDArray[np.float64]) -> Pose:
+    def _covariance_m2(self, offset: NDArray[np.float64], centre: NDArray[np.float64]) -> Matrix:
         """Return the spread (3, 3) around a centre (3,); the offsets (R, 3) are of its rows."""
         spread = self._spread
         total = max(spread.sum(), 1e-12)

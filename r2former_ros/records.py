@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The nouns that modules hand to each other: numpy and the standard library only.
+The nouns that modules pass to each other; needs only numpy and the standard library.
 
-Poses are ``map_T_camera`` (4, 4) float64: they take a point of the camera body frame (x forward,
-y left, z up) into the map frame. Time is an integer ``stamp_ns``. Images are uint8 (H, W, 3) RGB.
+A pose ``a_T_b`` (4, 4) float64 takes points from frame b to frame a. A camera has its body
+frame: x forward, y left, z up. Time is an integer ``stamp_ns``. Images are uint8 (H, W, 3) RGB.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Pose = NDArray[np.float64]
+"""A rigid transform (4, 4)."""
+Matrix = NDArray[np.float64]
+"""Any other matrix: a rotation or a covariance (3, 3), intrinsics."""
+Floats = NDArray[np.float64]
+"""Any other float64 array: a direction, coefficients, probabilities."""
 Vector = NDArray[np.float32]
 
 NOT_VERIFIED = -1
-"""Value of ``Hypothesis.inliers`` where no geometric check was made."""
+"""Value of ``Hypothesis.inliers`` without a geometric check."""
 
 
 class State(str, Enum):
-    """What the recognizer knows about where the camera is."""
+    """How much the images so far say about where the camera is."""
 
     LOST = 'lost'
     CANDIDATE = 'candidate'
@@ -43,7 +48,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class PosedFrame:
-    """A frame with its pose, None where unknown, and where it comes from."""
+    """
+    A frame, its source, and its pose in the frame of the map it is for; None where unknown.
+
+    A drive's own map has the frame of its odometry.
+    """
 
     frame: Frame
     map_T_camera: Pose | None
@@ -52,16 +61,16 @@ class PosedFrame:
 
 @dataclass(frozen=True)
 class StampedPose:
-    """A pose ``map_T_camera`` (4, 4) float64 at ``stamp_ns``."""
+    """A pose (4, 4) float64 at ``stamp_ns``; the name of its holder says in which frames."""
 
     stamp_ns: int
-    map_T_camera: Pose
+    pose: Pose
 
 
 @dataclass(frozen=True)
 class LocalFeatures:
     """
-    Local features of one image, the N patches of largest attention (paper section 3.1).
+    Local features of one image: the N patches of largest attention (paper section 3.1).
 
     ``xy`` (N, 2) float32 in pixels / max(H, W); ``attention`` (N,) float32, the largest is 1;
     ``descriptors`` (N, C) float32, not normalised.
@@ -80,7 +89,7 @@ class Place:
     """
     A keyframe of the map, without its features. ``map_T_camera`` is None where unknown.
 
-    Places are equal by what names them; poses are not compared.
+    Equality ignores the pose.
     """
 
     place_id: int
@@ -92,9 +101,9 @@ class Place:
 @dataclass(frozen=True)
 class Keyframe:
     """
-    What a place is made from: where and when, and the features of its image.
+    A place before it is stored: when, where, and the features of its image.
 
-    ``descriptor`` (D,) float32 of unit norm; ``thumbnail`` is a JPEG, empty where not wanted.
+    ``descriptor`` (D,) float32 has unit norm; ``thumbnail`` is a JPEG, or empty.
     """
 
     stamp_ns: int
@@ -116,11 +125,11 @@ class Candidate:
 @dataclass(frozen=True)
 class Hypothesis:
     """
-    "You are at this place of the map": a candidate that was reranked.
+    "The camera is at this place of the map": a reranked candidate.
 
-    ``score`` is the match probability in [0, 1] (equal to the similarity, clipped at 0, where
-    reranking is off); ``inliers`` counts verified correspondences, or is ``NOT_VERIFIED``.
-    ``probability`` is that of being right, NaN where the map is not calibrated.
+    ``score`` is the match score in [0, 1] (the similarity, clipped at 0, if reranking is off);
+    ``inliers`` counts verified correspondences, or is ``NOT_VERIFIED``. ``probability`` is the
+    probability of being right; NaN if nothing tells it.
     """
 
     place: Place
@@ -139,24 +148,24 @@ class Camera:
     ``model``: plumb_bob, rational_polynomial or equidistant.
     """
 
-    matrix: Pose
+    matrix: Matrix
     width: int
     height: int
-    distortion: Pose = field(default_factory=lambda: np.zeros(5))
+    distortion: Floats = field(default_factory=lambda: np.zeros(5))
     model: str = 'plumb_bob'
 
 
 @dataclass(frozen=True, eq=False)
 class View:
     """
-    How the camera of a query stood beside that of a place, in body axes of the place.
+    Where a query's camera was relative to a place's, in the body axes of the place.
 
     ``rotation`` (3, 3) is that of ``place_T_query``; ``direction`` (3,) is the unit vector from
-    the place to the query (how far is not known); ``inliers`` matches say so.
+    the place to the query, at an unknown distance; ``inliers`` counts the matches that agree.
     """
 
-    rotation: Pose
-    direction: Pose
+    rotation: Matrix
+    direction: Floats
     inliers: int
 
 
@@ -165,9 +174,9 @@ class LoopClosure:
     """
     An accepted claim: the keyframe of ``stamp_ns`` was taken near the place of ``hypothesis``.
 
-    ``in_saved_map``: the place belongs to a map that was there before, and its pose is in that
-    map's frame; else to this drive, and its pose is the odometry of then. ``view`` is None where
-    the camera is not calibrated or too little matched.
+    ``in_saved_map``: the place belongs to a saved map, and its pose is in that map's frame;
+    otherwise it belongs to this drive, and its pose is the odometry of that time. ``view`` is None
+    without intrinsics or with too few matches.
     """
 
     stamp_ns: int
@@ -179,28 +188,27 @@ class LoopClosure:
 @dataclass(frozen=True, eq=False)
 class Belief:
     """
-    What the images so far say together: the most probable place, and how probable.
+    What all images so far say together: the most probable place, and how probable it is.
 
-    ``probability`` is that of all places within ``decision.agreement_radius_m`` of it;
-    ``covariance_m2`` (3, 3) is the spread over all places around its position, from the belief
-    and the spacing of the map, or None where places have no poses.
+    ``probability`` is the sum over all places within ``decision.agreement_radius_m`` of it;
+    ``covariance_m2`` (3, 3) is the spread of the belief around its position plus the spacing of
+    the map, or None if places have no poses.
     """
 
     place: Place
     probability: float
-    covariance_m2: Pose | None = None
+    covariance_m2: Matrix | None = None
 
 
 @dataclass(frozen=True)
 class Recognition:
     """
-    The decision on one query image, with the ranked hypotheses behind it, best first.
+    The decision on one query image, and its hypotheses, best first.
 
-    ``candidates`` keeps the order of retrieval, so that both rankings can be compared.
-    ``latency_ms`` holds one entry a stage: encode, retrieve, rerank, verify, decide. ``belief``
-    takes the images before into account; None on an empty map. ``accepted`` is about this image
-    alone: its best hypothesis has a score of ``decision.min_score`` and stood the geometric check,
-    if any.
+    ``candidates`` keeps the order of retrieval, to compare both rankings. ``latency_ms`` has one
+    entry per stage: encode, retrieve, rerank, verify, decide. ``belief`` includes the earlier
+    images; None on an empty map. ``accepted`` is about this image alone: its best hypothesis
+    reaches ``decision.min_score`` and passed the geometric check, if any.
     """
 
     stamp_ns: int

@@ -58,7 +58,7 @@ class Trajectory:
         items = list(poses)
         stamps = np.array([item.stamp_ns for item in items], np.int64)
         unique, first = np.unique(stamps, return_index=True)
-        matrices = [items[index].map_T_camera for index in first]
+        matrices = [items[index].pose for index in first]
         return cls(unique, np.array(matrices, np.float64).reshape(-1, 4, 4))
 
     def __len__(self) -> int:
@@ -185,7 +185,7 @@ def write_tum(path: str | Path, poses: Iterable[StampedPose]) -> None:
 
 
 def _tum_line(pose: StampedPose) -> str:
-    matrix = pose.map_T_camera
+    matrix = pose.pose
     numbers = [*matrix[:3, 3], *quaternion_xyzw(matrix)]
     stamp = Decimal(pose.stamp_ns).scaleb(-9)
     return ' '.join([f'{stamp:.9f}', *(f'{number:.9f}' for number in numbers)]) + '\n'

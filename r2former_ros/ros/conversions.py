@@ -187,7 +187,7 @@ def camera_from(message: CameraInfo) -> Camera | None:
 def path_message(poses: Sequence[StampedPose], stamp_ns: int, frame_id: str) -> Path:
     """Return a trajectory as a path."""
     return Path(header=header_from(stamp_ns, frame_id), poses=[
-        PoseStamped(header=header_from(one.stamp_ns, frame_id), pose=pose_from(one.map_T_camera))
+        PoseStamped(header=header_from(one.stamp_ns, frame_id), pose=pose_from(one.pose))
         for one in poses
     ])
 

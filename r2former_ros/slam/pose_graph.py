@@ -93,7 +93,7 @@ class PoseGraph:
         if self._newest is not None and odometry.stamp_ns <= self._newest.stamp_ns:
             return
         self._newest = odometry
-        if not self._nodes or self._is_far(odometry.map_T_camera):
+        if not self._nodes or self._is_far(odometry.pose):
             self._add_node(odometry)
 
     @property
@@ -151,7 +151,7 @@ class PoseGraph:
         """Return what takes the odometry's frame, as it is now, to that of the trajectory."""
         if not self._nodes:
             return None
-        return self.trajectory()[-1].map_T_camera @ inverse(self._nodes[-1].map_T_camera)
+        return self.trajectory()[-1].pose @ inverse(self._nodes[-1].pose)
 
     def kept_loops(self) -> list[int]:
         """
@@ -166,7 +166,7 @@ class PoseGraph:
         return self._kept(self._on_map)
 
     def _is_far(self, pose: Pose) -> bool:
-        last = self._nodes[-1].map_T_camera
+        last = self._nodes[-1].pose
         return (distance_m(last, pose) >= self.config.node_distance_m
                 or angle_deg(last, pose) >= self.config.node_angle_deg)
 
@@ -174,13 +174,13 @@ class PoseGraph:
         gtsam, key = self._gtsam, len(self._nodes)
         graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
         if key == 0:
-            pose, travelled_m = gtsam.Pose3(odometry.map_T_camera), 0.0
+            pose, travelled_m = gtsam.Pose3(odometry.pose), 0.0
             anchor = gtsam.noiseModel.Isotropic.Sigma(6, ANCHOR_SIGMA)
             graph.add(gtsam.PriorFactorPose3(key, pose, anchor))
         else:
-            last = self._nodes[-1].map_T_camera
-            step = gtsam.Pose3(inverse(last) @ odometry.map_T_camera)
-            step_m = distance_m(last, odometry.map_T_camera)
+            last = self._nodes[-1].pose
+            step = gtsam.Pose3(inverse(last) @ odometry.pose)
+            step_m = distance_m(last, odometry.pose)
             pose = self._isam.calculateEstimatePose3(key - 1).compose(step)
             noise = self._sigmas(*self._odometry_sigmas(step_m))
             graph.add(gtsam.BetweenFactorPose3(key - 1, key, step, noise))
@@ -203,7 +203,7 @@ class PoseGraph:
         near, sigma_deg = self._near(measurement.rotation)
         return Loop(
             place, query, place_T_camera @ near @ inverse(query_T_camera), sigma_deg,
-            odometry=(self._nodes[place].map_T_camera, self._nodes[query].map_T_camera),
+            odometry=(self._nodes[place].pose, self._nodes[query].pose),
             travelled_m=(self._travelled_m[place], self._travelled_m[query]),
         )
 
@@ -213,7 +213,7 @@ class PoseGraph:
         near, sigma_deg = self._near(measurement.rotation)
         return Loop(
             MAP_KEY, query, near @ inverse(query_T_camera), sigma_deg,
-            odometry=(measurement.map_T_place, self._nodes[query].map_T_camera),
+            odometry=(measurement.map_T_place, self._nodes[query].pose),
             travelled_m=(0.0, self._travelled_m[query]),
         )
 
@@ -228,7 +228,7 @@ class PoseGraph:
     def _anchored(self, stamp_ns: int) -> tuple[int, Pose]:
         """Return the last pose of the graph before a stamp, and the camera's pose in it then."""
         node = self._node_at(stamp_ns)
-        return node, inverse(self._nodes[node].map_T_camera) @ self._odometry_at(stamp_ns)
+        return node, inverse(self._nodes[node].pose) @ self._odometry_at(stamp_ns)
 
     def _node_at(self, stamp_ns: int) -> int:
         stamps = [node.stamp_ns for node in self._nodes]
@@ -281,7 +281,7 @@ class PoseGraph:
         return self._gtsam.noiseModel.Diagonal.Sigmas(sigmas)
 
     def _kept(self, loops: _LoopSet) -> list[int]:
-        poses = [stamped.map_T_camera for stamped in self.trajectory()]
+        poses = [stamped.pose for stamped in self.trajectory()]
         return [one for one in sorted(loops.factors) if self._error_sigmas(
             loops.consistent.loops[one], poses) <= self.config.gate_sigmas]
 

@@ -457,8 +457,8 @@ def _message(kind: str, **fields: Any) -> Any:
 
 
 def _pose_message(pose: StampedPose) -> Any:
-    x, y, z = pose.map_T_camera[:3, 3].tolist()
-    qx, qy, qz, qw = quaternion_xyzw(pose.map_T_camera).tolist()
+    x, y, z = pose.pose[:3, 3].tolist()
+    qx, qy, qz, qw = quaternion_xyzw(pose.pose).tolist()
     return _message(
         'geometry_msgs/msg/Pose',
         position=_message('geometry_msgs/msg/Point', x=x, y=y, z=z),

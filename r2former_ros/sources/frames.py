@@ -82,7 +82,7 @@ def frames_of_folder(
             on_bad(str(error))
             continue
         stamp_ns = stamped.stamp_ns if stamped else 0
-        pose = stamped.map_T_camera if stamped else None
+        pose = stamped.pose if stamped else None
         yield PosedFrame(Frame(stamp_ns, image), pose, str(path.relative_to(folder)))
 
 

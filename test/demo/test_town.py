@@ -56,7 +56,7 @@ def outlines(image: Image) -> np.ndarray:
 
 
 def test_same_seed_gives_the_same_pixels(town: Town) -> None:
-    pose = town.poses(0, 5)[2].map_T_camera
+    pose = town.poses(0, 5)[2].pose
     first = town.view(pose, camera=SMALL, lap=1)
     again = Town(3).view(pose, camera=SMALL, lap=1)
     np.testing.assert_array_equal(first, again)
@@ -88,7 +88,7 @@ def test_loop_is_200_to_350_m_in_even_steps(seed: int) -> None:
 
 def test_lap_is_closed_and_keeps_its_speed(town: Town) -> None:
     poses = town.poses(0, 120, speed_mps=5.0)
-    at = np.array([p.map_T_camera[:3, 3] for p in poses])
+    at = np.array([p.pose[:3, 3] for p in poses])
     steps = np.linalg.norm(np.roll(at, -1, axis=0) - at, axis=1)
     stamps = np.array([p.stamp_ns for p in poses])
     speed = steps[:-1] / np.diff(stamps) * 1e9
@@ -98,7 +98,7 @@ def test_lap_is_closed_and_keeps_its_speed(town: Town) -> None:
 
 
 def test_poses_are_rotations_that_look_along_the_drive(town: Town) -> None:
-    poses = [p.map_T_camera for p in town.poses(0, 200)]
+    poses = [p.pose for p in town.poses(0, 200)]
     for here, ahead in zip(poses, poses[1:]):
         np.testing.assert_allclose(here[:3, :3] @ here[:3, :3].T, np.eye(3), atol=1e-12)
         step = ahead[:3, 3] - here[:3, 3]
@@ -108,7 +108,7 @@ def test_poses_are_rotations_that_look_along_the_drive(town: Town) -> None:
 def test_lateral_offset_is_to_the_left(town: Town) -> None:
     middle, moved = town.poses(0, 40), town.poses(0, 40, lateral_offset_m=0.7)
     for a, b in zip(middle, moved):
-        shift = a.map_T_camera[:3, :3].T @ (b.map_T_camera[:3, 3] - a.map_T_camera[:3, 3])
+        shift = a.pose[:3, :3].T @ (b.pose[:3, 3] - a.pose[:3, 3])
         # The wander turns the camera by up to about 2 degrees against the route.
         np.testing.assert_allclose(shift, [0.0, 0.7, 0.0], atol=0.05)
 
@@ -172,7 +172,7 @@ def test_wall_that_passes_the_camera_is_clipped() -> None:
 
 
 def test_turning_left_moves_the_view_right(town: Town) -> None:
-    base = town.poses(0, 5)[1].map_T_camera
+    base = town.poses(0, 5)[1].pose
     turn = pose_at(np.zeros(3), yaw_rad=0.1)
     turned = base.copy()
     turned[:3, :3] = base[:3, :3] @ turn[:3, :3]
@@ -186,25 +186,25 @@ def test_turning_left_moves_the_view_right(town: Town) -> None:
 def test_streets_have_no_holes(town: Town) -> None:
     mesh = town._mesh(0)
     for pose in town.poses(0, PLACES):
-        buffers = draw(mesh, SMALL, pose.map_T_camera)
+        buffers = draw(mesh, SMALL, pose.pose)
         assert not (buffers.surface[68:] == SKY).any(), 'below the horizon there is always ground'
 
 
 def test_lights_differ_in_brightness(town: Town) -> None:
-    pose = town.poses(0, 5)[1].map_T_camera
+    pose = town.poses(0, 5)[1].pose
     mean = {n: town.view(pose, light=li, camera=SMALL).mean() for n, li in LIGHTS.items()}
     assert mean['night'] < 0.7 * mean['dusk'] < 0.7 * mean['day']
     assert mean['dusk'] < mean['overcast']
 
 
 def test_windows_shine_at_night(town: Town) -> None:
-    pose = town.poses(0, 5)[1].map_T_camera
+    pose = town.poses(0, 5)[1].pose
     dark = town.view(pose, light=NIGHT, camera=SMALL)
     assert np.percentile(dark, 50) < 70 and dark.max() > 200
 
 
 def test_cars_and_people_change_between_laps_but_not_between_calls(town: Town) -> None:
-    poses = [p.map_T_camera for p in town.poses(0, 4)]
+    poses = [p.pose for p in town.poses(0, 4)]
     laps = [[draw(town._mesh(lap), SMALL, pose).colour for pose in poses] for lap in (0, 1, 0)]
     changed = [float((a != b).any(axis=2).mean()) for a, b in zip(laps[0], laps[1])]
     assert 0.002 < np.mean(changed) < 0.4, 'some of the picture changes, most does not'

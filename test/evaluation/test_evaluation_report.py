@@ -77,8 +77,8 @@ def test_accepted_answers_are_a_trajectory(out):
     accepted, truth = (list(read_trajectory(out / f'{name}.tum'))
                        for name in ('accepted', 'truth'))
     assert [pose.stamp_ns for pose in accepted] == [pose.stamp_ns for pose in truth]
-    assert [pose.map_T_camera[0, 3] for pose in accepted] == [0, 20, 40, 0]
-    assert [pose.map_T_camera[0, 3] for pose in truth] == [1, 20, 40, 50]
+    assert [pose.pose[0, 3] for pose in accepted] == [0, 20, 40, 0]
+    assert [pose.pose[0, 3] for pose in truth] == [1, 20, 40, 50]
 
 
 def test_predictions_are_in_the_layout_of_vpr_methods_evaluation(out):

@@ -121,7 +121,7 @@ def test_tum_round_trip(tmp_path):
     read = read_trajectory(tmp_path / 'out.tum')
     assert [pose.stamp_ns for pose in read] == [pose.stamp_ns for pose in poses]
     for pose, original in zip(read, poses, strict=True):
-        np.testing.assert_allclose(pose.map_T_camera, original.map_T_camera, atol=1e-8)
+        np.testing.assert_allclose(pose.pose, original.pose, atol=1e-8)
 
 
 def test_a_trajectory_can_be_written(tmp_path):
@@ -200,7 +200,7 @@ def test_poses_of_pictures(tmp_path):
     poses = read_image_poses(path)
     assert list(poses) == ['b.jpg', 'a.jpg']
     assert poses['b.jpg'].stamp_ns == 0
-    np.testing.assert_allclose(poses['b.jpg'].map_T_camera, pose_from_yaw(1, 2, 0.5))
+    np.testing.assert_allclose(poses['b.jpg'].pose, pose_from_yaw(1, 2, 0.5))
 
 
 def test_poses_of_pictures_with_stamps(tmp_path):

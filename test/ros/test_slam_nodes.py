@@ -156,7 +156,7 @@ def test_the_path_of_a_drive_is_mended_and_written_at_an_interrupt(drive):
     assert drive.exit_code == 0
     corrected = list(read_trajectory(drive.folder / 'path.tum'))
     assert len(corrected) == STEPS
-    first, second = (corrected[i].map_T_camera for i in (3, 3 + PLACES))
+    first, second = (corrected[i].pose for i in (3, 3 + PLACES))
     assert distance_m(first, second) < distance_m(pose_at(3, 0.02), pose_at(3 + PLACES, 0.02)) / 2
 
 

@@ -40,7 +40,7 @@ def graph_of(odometry, loops=(), **settings):
 
 def worst_m(estimate, truth):
     """Return the largest error of a position; both begin at the same pose."""
-    return max(distance_m(one.map_T_camera, other.map_T_camera)
+    return max(distance_m(one.pose, other.pose)
                for one, other in zip(estimate, truth, strict=True))
 
 
@@ -56,7 +56,7 @@ def test_loops_take_the_drift_away():
     assert worst_m(odometry, truth) > 12.0
     # What loops say is that both laps are the same, not which of them is right.
     assert worst_m(graph.trajectory(), truth) < 0.6 * worst_m(odometry, truth)
-    poses = [one.map_T_camera for one in graph.trajectory()]
+    poses = [one.pose for one in graph.trajectory()]
     assert max(distance_m(poses[i], poses[i + LAP]) for i in range(LAP)) < 3.0
 
 
@@ -106,7 +106,7 @@ def test_a_known_rotation_holds_the_heading_better():
         graph = graph_of(odometry)
         for place, query in TRUE_LOOPS:
             graph.add_loop(LoopMeasurement(place * 10**9, query * 10**9, rotation))
-        poses = [one.map_T_camera for one in graph.trajectory()]
+        poses = [one.pose for one in graph.trajectory()]
         relative = [inverse(poses[place]) @ poses[query] for place, query in TRUE_LOOPS]
         turns[rotation is None] = max(angle_deg(np.eye(4), one) for one in relative)
     assert turns[False] < turns[True]
@@ -136,7 +136,7 @@ MAP_T_ODOM = pose_from_yaw(100.0, -40.0, 2.0)
 def on_map(graph, truth, seconds, map_T_odom=MAP_T_ODOM):
     """Add loops to places of a saved map, where the truth says the robot is."""
     for i in seconds:
-        graph.add_map_loop(MapMeasurement(map_T_odom @ truth[i].map_T_camera, i * 10**9))
+        graph.add_map_loop(MapMeasurement(map_T_odom @ truth[i].pose, i * 10**9))
 
 
 def test_loops_on_a_saved_map_put_the_drive_on_it_and_take_the_drift_away():
@@ -144,10 +144,10 @@ def test_loops_on_a_saved_map_put_the_drive_on_it_and_take_the_drift_away():
     graph = graph_of(odometry)
     on_map(graph, truth, range(2, 2 * LAP, 4))
     assert graph.on_map and len(graph.kept_map_loops()) > LAP // 3
-    wanted = [StampedPose(one.stamp_ns, MAP_T_ODOM @ one.map_T_camera) for one in truth]
+    wanted = [StampedPose(one.stamp_ns, MAP_T_ODOM @ one.pose) for one in truth]
     assert worst_m(graph.trajectory(), wanted) < 3.0 < worst_m(odometry, truth) / 4
-    last = graph.correction() @ odometry[-1].map_T_camera
-    assert distance_m(last, wanted[-1].map_T_camera) < 3.0
+    last = graph.correction() @ odometry[-1].pose
+    assert distance_m(last, wanted[-1].pose) < 3.0
 
 
 def test_a_false_loop_on_a_saved_map_does_not_survive():
@@ -157,7 +157,7 @@ def test_a_false_loop_on_a_saved_map_does_not_survive():
     assert not graph.on_map and worst_m(graph.trajectory(), truth) < 1e-6
     on_map(graph, truth, range(11, 16))
     assert graph.kept_map_loops() == [1, 2, 3, 4, 5]
-    wanted = [StampedPose(one.stamp_ns, MAP_T_ODOM @ one.map_T_camera) for one in truth]
+    wanted = [StampedPose(one.stamp_ns, MAP_T_ODOM @ one.pose) for one in truth]
     assert worst_m(graph.trajectory(), wanted) < 1.0
 
 
@@ -167,7 +167,7 @@ def test_loops_of_both_kinds_hold_together():
     on_map(graph, truth, range(2, 20, 3))
     assert graph.kept_loops() == list(range(len(TRUE_LOOPS)))
     assert graph.kept_map_loops() == list(range(6))
-    wanted = MAP_T_ODOM @ truth[10].map_T_camera
-    assert distance_m(graph.trajectory()[10].map_T_camera, wanted) < 3.0
+    wanted = MAP_T_ODOM @ truth[10].pose
+    assert distance_m(graph.trajectory()[10].pose, wanted) < 3.0
     with pytest.raises(ValueError, match='no odometry at the stamp'):
         graph.add_map_loop(MapMeasurement(wanted, 10**12))

@@ -149,7 +149,7 @@ def test_odometry(full_bag):
         raw = next(iter(bag.raw_messages(['/odom'])))
     assert trajectory.stamps_ns.tolist() == [STAMP, STAMP + SECOND, STAMP + 2 * SECOND]
     for index, pose in enumerate(trajectory):
-        np.testing.assert_allclose(pose.map_T_camera, pose_at(index).map_T_camera, atol=1e-12)
+        np.testing.assert_allclose(pose.pose, pose_at(index).pose, atol=1e-12)
     message = STORE.deserialize_cdr(raw.cdr, raw.type)
     assert (message.header.frame_id, message.child_frame_id) == ('map', 'base')
 
@@ -200,7 +200,7 @@ def test_other_poses(raw_bag, kind, caplog):
         (pose,) = bag.trajectory('/pose')
     assert pose.stamp_ns == STAMP
     np.testing.assert_allclose(
-        pose.map_T_camera, pose_from_yaw(3, 0, 2 * math.asin(0.6)), atol=1e-12)
+        pose.pose, pose_from_yaw(3, 0, 2 * math.asin(0.6)), atol=1e-12)
     assert 'left out 1 of 2' in caplog.text
 
 

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ...mapping.merge import merge_maps
 
     listed = read_image_poses(arguments.transform) if arguments.transform else {}
-    transforms = {name: one.map_T_camera for name, one in listed.items()}
+    transforms = {name: one.pose for name, one in listed.items()}
     counts = merge_maps(arguments.out, arguments.maps, transforms)
     for path, count in counts.items():
         print(f'{path}: {count} places')

@@ -84,7 +84,7 @@ class Town:
         poses = self.poses(lap, frames, lateral_offset_m=lateral_offset_m, speed_mps=speed_mps,
                            height_m=camera.height_m)  # fmt: skip
         for number, pose in enumerate(poses):
-            image = self.view(pose.map_T_camera, light=light, camera=camera, lap=lap, shot=number)
+            image = self.view(pose.pose, light=light, camera=camera, lap=lap, shot=number)
             yield Frame(pose.stamp_ns, image, FRAME_ID), pose
 
     def view(
