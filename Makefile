@@ -10,7 +10,7 @@ COMMA := ,
 OUT ?= demo_out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test lint bench reference clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: venv  ## check style and types
 
 bench: venv  ## time every stage of a query, plain and fast paths side by side (also demo_out/bench.json)
 	$(VENV)/bin/r2former bench small r2former-tiny --device cpu --json $(OUT)/bench.json
+
+reference: venv  ## regenerate docs/settings.md, docs/node.md and config/localize.yaml from the code
+	$(PYTHON) docs/make_reference.py
 
 venv: $(STAMP)  ## make .venv with everything, ROS 2 included (uv if present, else pip)
 

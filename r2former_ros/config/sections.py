@@ -30,39 +30,41 @@ class ModelConfig:
     """Which network runs, and where."""
 
     weights: str = option(
-        'r2former-tiny', 'The bundled r2former-tiny, a .safetensors file, or an untrained preset'
+        'r2former-tiny', 'Bundled weights by name (r2former-tiny), a .safetensors file, or the '
+        'name of an untrained preset'
     )
-    device: str = option('auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where it works')
+    device: str = option(
+        'auto', 'Where the network runs: auto, cpu, cuda or cuda:N; auto uses CUDA where it works'
+    )
     precision: str = option(
-        'float32', 'Arithmetic of the encoder and, where numba does not compute it, of the '
-        'reranker; correlations are float32 in any case. bfloat16 orders 2.5 % of the bundled '
-        "weights' pairs otherwise, at about the same recall",
+        'float32', 'Arithmetic of the encoder, and of the reranker where numba does not compute '
+        'it; correlations are always float32. bfloat16 swaps the order of 2.5 % of candidate '
+        'pairs (bundled weights); recall is about the same',
         choices=('float32', 'bfloat16', 'float16'),
     )
     backend: str = option(
-        'auto', 'What computes: torch is the reference; numba scores pairs by the same in '
-        'float32 kernels compiled for this CPU; openvino encodes by OpenVINO, and scores by numba '
-        'where it is installed; auto is the fastest of these that is installed; onnx runs the '
-        'files in onnx_folder by onnxruntime, in float32; cudagraphs starts the GPU once instead '
-        'of for each operation; triton does so too, with a part of the reranker in a kernel of '
-        'its own, in bfloat16 or float16',
+        'auto', 'Engine: torch is the reference; numba scores pairs with float32 kernels compiled '
+        'for this CPU; openvino encodes with OpenVINO and scores with numba where it is '
+        'installed; auto picks the fastest one installed; onnx runs the files in onnx_folder '
+        'with onnxruntime in float32; cudagraphs replays the network as one CUDA graph; triton '
+        'also fuses part of the reranker into one kernel, in bfloat16 or float16',
         choices=('auto', 'torch', 'numba', 'openvino', 'onnx', 'cudagraphs', 'triton'),
     )
     onnx_folder: str = option(
-        '', 'For the backend onnx: where r2former weights export wrote the files; empty: where it '
-        'writes them when no folder is named, for each weights and size apart'
+        '', 'Folder of the files that r2former weights export wrote, for the onnx engine; empty: '
+        'the default folder of that command, one per weights and input size'
     )
     onnx_providers: str = option(
-        'CPUExecutionProvider', 'For the backend onnx: of onnxruntime, comma-separated, the '
-        'preferred first'
+        'CPUExecutionProvider', 'onnxruntime execution providers for the onnx engine, '
+        'comma-separated, preferred first'
     )
     image_height: int = option(
-        0, 'Height the image is resized to; 0: as in the weights', unit='px', minimum=0,
-        maximum=4096,
+        0, "Height of the network's input; 0: as in the weights",
+        unit='px', minimum=0, maximum=4096,
     )
     image_width: int = option(
-        0, 'Width the image is resized to; 0: as in the weights', unit='px', minimum=0,
-        maximum=4096,
+        0, "Width of the network's input; 0: as in the weights",
+        unit='px', minimum=0, maximum=4096,
     )
 
 
@@ -71,37 +73,46 @@ class RetrievalConfig:
     """Search by global descriptor."""
 
     candidates: int = option(
-        100, 'Places taken from the index per query', minimum=1, maximum=10_000, runtime=True,
+        100, 'Places retrieved from the index per query',
+        minimum=1, maximum=10_000, runtime=True,
     )
     index: str = option(
-        'auto', 'How places are searched: exactly (flat), by a graph (hnsw), in lists (ivf), in '
-        'lists with a byte a value, a quarter of the memory (ivfsq); auto chooses by number',
+        'auto', 'Index type: flat (exact), hnsw (graph), ivf (inverted lists) or ivfsq (inverted '
+        'lists with one byte per value, a quarter of the memory); auto chooses by the number of '
+        'places',
         choices=('auto', 'flat', 'hnsw', 'ivf', 'ivfsq'),
     )
     device: str = option(
-        'auto', 'Where places are searched; auto: where the model runs. On cuda auto is flat',
+        'auto', 'Where the index is searched; auto: where the model runs. On cuda, auto is flat',
         choices=('auto', 'cpu', 'cuda'),
     )
     flat_up_to: int = option(
-        200_000, 'Places up to which auto is flat', unit='places', minimum=0
+        200_000, 'Largest map for which auto chooses flat',
+        unit='places', minimum=0,
     )
     hnsw_up_to: int = option(
-        400_000, 'Places up to which auto is hnsw; beyond, ivf', unit='places', minimum=0
+        400_000, 'Largest map for which auto chooses hnsw; ivf above that',
+        unit='places', minimum=0,
     )
-    hnsw_links: int = option(32, 'Links of a place in the graph', minimum=4, maximum=128)
+    hnsw_links: int = option(
+        32, 'Graph links per place; more raise recall and memory',
+        minimum=4, maximum=128,
+    )
     hnsw_build_effort: int = option(
-        80, 'Places looked at for each place put into the graph', minimum=8, maximum=2000
+        80, 'Places visited while inserting one into the graph; more raise recall and build time',
+        minimum=8, maximum=2000,
     )
     hnsw_effort: int = option(
-        256, 'Places looked at for each query of the graph; more find more', minimum=8,
-        maximum=10_000,
+        256, 'Places visited per query of the graph; more raise recall and query time',
+        minimum=8, maximum=10_000,
     )
     ivf_lists: int = option(
-        0, 'Lists that places are divided into; 0: four times the root of their number', minimum=0,
-        maximum=1_000_000,
+        0, 'Number of inverted lists; 0: 4·sqrt(number of places)',
+        minimum=0, maximum=1_000_000,
     )
     ivf_probes: int = option(
-        64, 'Lists looked through for each query; more find more', minimum=1, maximum=1_000_000
+        64, 'Inverted lists searched per query; more raise recall and query time',
+        minimum=1, maximum=1_000_000,
     )
 
 
@@ -110,31 +121,32 @@ class RerankConfig:
     """Scoring of query and candidate by their local features."""
 
     candidates: int = option(
-        20, 'Candidates that are reranked; 0 turns reranking off', minimum=0, maximum=10_000,
-        runtime=True,
+        20, 'Candidates reranked per query; 0 turns reranking off',
+        minimum=0, maximum=10_000, runtime=True,
     )
     shortlist: int = option(
-        100, 'First candidates of retrieval whose local features are compared in a cheap way '
-        'first; the best of them are reranked. Not above candidates: the first are reranked',
+        100, 'Retrieved candidates compared with a cheap score first; the best of them are '
+        'reranked. No effect unless larger than rerank.candidates',
         minimum=0, maximum=10_000, runtime=True,
     )
     local_features: int = option(
-        0, 'Local features of largest attention that are compared; 0: all that are stored',
+        0, 'Local features compared per image, those with the largest attention; 0: all stored '
+        'ones',
         minimum=0, maximum=100_000, runtime=True,
     )
     profile: str = option(
-        'custom', 'A named choice of shortlist, candidates and local_features; custom takes '
-        'them as set', choices=('custom', *RERANK_PROFILES), runtime=True,
+        'custom', 'Named setting of shortlist, candidates and local_features; custom uses the '
+        'three as they are set',
+        choices=('custom', *RERANK_PROFILES), runtime=True,
     )
     ranking: str = option(
-        'probability',
-        'What ranks: the match probability alone, as in the released evaluation, or blended '
-        'with the similarity by the learned ratio',
+        'probability', 'Ranking criterion: the match probability alone, as in the released '
+        'evaluation, or blended with the similarity by the learned ratio',
         choices=('probability', 'blended'), runtime=True,
     )
     batch: int = option(
-        10, 'Pairs scored at a time; bounds the memory of reranking', minimum=1, maximum=1000,
-        runtime=True,
+        10, 'Pairs scored per batch; bounds the memory of reranking',
+        minimum=1, maximum=1000, runtime=True,
     )
 
     @property
@@ -149,41 +161,43 @@ class DecisionConfig:
     """When hypotheses become a localization: a Bayes filter over the places of the map."""
 
     min_score: float = option(
-        0.5, 'Score that speaks as much for a place as for being nowhere on the map; a better '
-        'best score makes a candidate', minimum=0.0, maximum=1.0, runtime=True,
+        0.5, 'Score at which "here" and "not in the map" are equally likely; a best score above '
+        'it makes the state candidate',
+        minimum=0.0, maximum=1.0, runtime=True,
     )
     false_accept_rate: float = option(
-        0.0, 'Share of foreign images that may pass: the threshold for it comes from the map, '
-        'which r2former map calibrate has prepared; 0: min_score as it is set',
+        0.0, 'Share of images from outside the map that may be accepted; sets the threshold from '
+        'the calibration that r2former map calibrate stored in the map. 0: use min_score',
         minimum=0.0, maximum=0.5,
     )
     agreement_frames: int = option(
-        3, 'Fewest images in a row whose best places agree before the state is localized',
+        3, 'Consecutive images whose best places must agree before the state becomes localized',
         minimum=1, maximum=1000, runtime=True,
     )
     agreement_radius_m: float = option(
-        10.0, 'Places so near to each other agree; without odometry, also how far the camera may '
-        'move between two images', unit='m', minimum=0.0,
+        10.0, 'Largest distance between places that agree; without odometry, also the largest '
+        'motion between two images',
+        unit='m', minimum=0.0,
     )
     localized_probability: float = option(
-        0.9, 'Probability of the places around the best from which the state is localized',
+        0.9, 'Probability of the places around the best one at which the state becomes localized',
         minimum=0.5, maximum=0.999, runtime=True,
     )
     keep_probability: float = option(
-        0.5, 'Probability below which localized becomes lost', minimum=0.0, maximum=0.999,
-        runtime=True,
+        0.5, 'Probability below which localized becomes lost',
+        minimum=0.0, maximum=0.999, runtime=True,
     )
     miss_likelihood: float = option(
-        0.1, 'How much rarer an image is at a place it does not name than outside the map',
+        0.1, 'Likelihood of an image at a place it does not name, relative to outside the map',
         minimum=0.001, maximum=1.0, runtime=True,
     )
     leave_probability: float = option(
-        0.02, 'Probability, at each image, of leaving the map or coming back to it',
+        0.02, 'Probability per image of leaving or re-entering the map',
         minimum=0.0001, maximum=0.5, runtime=True,
     )
     odometry_error_percent: float = option(
-        30.0, 'Error of the motion between two images, of its length', unit='%', minimum=0.0,
-        maximum=1000.0, runtime=True,
+        30.0, 'Error of the motion between two images, as a share of its length',
+        unit='%', minimum=0.0, maximum=1000.0, runtime=True,
     )
 
 
@@ -192,19 +206,21 @@ class VerificationConfig:
     """The geometric check of hypotheses by matched patches."""
 
     hypotheses: int = option(
-        0, 'First hypotheses of an image that are checked when localizing; 0: none. Those that '
-        'fail go last, and only those that pass count for the state', minimum=0, maximum=10_000,
+        0, 'Hypotheses per image checked by matched patches when localizing; 0: none. Those that '
+        'fail move to the end, and only those that pass count for the state',
+        minimum=0, maximum=10_000,
     )
     min_inliers: int = option(
-        15, 'Matched patches that one homography must explain', minimum=4, maximum=10_000
+        15, 'Matched patches that one homography must explain',
+        minimum=4, maximum=10_000,
     )
     tolerance_percent: float = option(
-        5.0, 'Largest error of such a match, of the longer side of the model input',
+        5.0, "Largest error of such a match, as a share of the longer side of the network's input",
         unit='%', minimum=0.1, maximum=50.0,
     )
     min_view_inliers: int = option(
         20, 'Matches that the essential matrix must explain before it gives a relative rotation '
-        'and a direction; it is computed for loop closures where camera_info is known',
+        'and a direction; computed for loop closures where camera_info is known',
         minimum=8, maximum=10_000,
     )
 
@@ -217,28 +233,28 @@ class LoopClosureConfig:
         False, 'Add keyframes to a new map while driving and report loop closures; needs odom'
     )
     folder: str = option(
-        '~/.ros', 'Folder of the grown map, drive_<date>_<time>.r2map; it is there after a crash'
+        '~/.ros', 'Folder of the map grown while driving, drive_<date>_<time>.r2map; the file '
+        'survives a crash'
     )
     save_path: str = option(
-        '', 'Where ~/save_map copies the grown map; empty: beside it, with _saved in its name'
+        '', 'File to which ~/save_map copies that map; empty: next to it, with _saved in its name'
     )
-    exclusion_s: float = option(
-        30.0, 'Keyframes younger than this are no loop closure', unit='s', minimum=0.0
-    )
+    exclusion_s: float = option(30.0, 'Ignore keyframes younger than this', unit='s', minimum=0.0)
     exclusion_m: float = option(
-        50.0, 'Keyframes less travel ago than this are no loop closure', unit='m', minimum=0.0
+        50.0, 'Ignore keyframes from the last this many metres of travel',
+        unit='m', minimum=0.0,
     )
-    min_score: float = option(
-        0.95, 'Smallest score of the best place', minimum=0.0, maximum=1.0
-    )
+    min_score: float = option(0.95, 'Smallest score of the best place', minimum=0.0, maximum=1.0)
     agreement_keyframes: int = option(
-        3, 'Keyframes in a row whose best places must lie together', minimum=1, maximum=1000
+        3, 'Consecutive keyframes whose best places must lie together',
+        minimum=1, maximum=1000,
     )
     agreement_radius_m: float = option(
-        5.0, 'How much further apart than the robot moved the best places of two keyframes in a '
-        'row may be', unit='m', minimum=0.0,
+        5.0, 'Largest excess of the distance between the best places of two consecutive keyframes '
+        'over the distance the robot moved',
+        unit='m', minimum=0.0,
     )
-    verify: bool = option(True, 'Check the best place by matched patches: verification.*')
+    verify: bool = option(True, 'Check the best place by matched patches (verification.*)')
 
 
 @dataclass(frozen=True)
@@ -246,50 +262,58 @@ class PoseGraphConfig:
     """The node pose_graph: how far odometry and loop closures are trusted."""
 
     node_distance_m: float = option(
-        1.0, 'Travel between two poses of the graph', unit='m', minimum=0.01
+        1.0, 'Travel between two poses of the graph',
+        unit='m', minimum=0.01,
     )
     node_angle_deg: float = option(
-        15.0, 'Rotation between two poses of the graph', unit='deg', minimum=0.1, maximum=180.0
+        15.0, 'Rotation between two poses of the graph',
+        unit='deg', minimum=0.1, maximum=180.0,
     )
     odometry_sigma_m: float = option(
-        0.1, 'Standard deviation of the position after 1 m; grows with the root of the distance',
+        0.1, 'Standard deviation of the position after 1 m of travel; grows with the square root '
+        'of the distance',
         unit='m', minimum=1e-4,
     )
     odometry_sigma_deg: float = option(
-        1.0, 'Standard deviation of the rotation after 1 m; grows with the root of the distance',
+        1.0, 'Standard deviation of the rotation after 1 m of travel; grows with the square root '
+        'of the distance',
         unit='deg', minimum=1e-3, maximum=180.0,
     )
     loop_sigma_m: float = option(
-        3.0, 'Standard deviation of the distance between a place and where it was recognised',
+        3.0, 'Standard deviation of the distance between a place and where it was recognised from',
         unit='m', minimum=1e-3,
     )
     loop_sigma_deg: float = option(
-        15.0, 'Standard deviation of the rotation between the two', unit='deg', minimum=0.1,
-        maximum=180.0,
+        15.0, 'Standard deviation of the rotation between the two',
+        unit='deg', minimum=0.1, maximum=180.0,
     )
     view_sigma_deg: float = option(
-        3.0, 'The same where the essential matrix gave the rotation', unit='deg', minimum=0.1,
-        maximum=180.0,
+        3.0, 'Standard deviation of that rotation where it was measured with the essential matrix',
+        unit='deg', minimum=0.1, maximum=180.0,
     )
     gate_sigmas: float = option(
-        3.0, 'Two loop closures contradict each other, and a loop closure the graph, beyond this '
-        'many standard deviations', minimum=0.5, maximum=100.0,
+        3.0, 'Number of standard deviations beyond which two loop closures contradict each other, '
+        'or one contradicts the graph',
+        minimum=0.5, maximum=100.0,
     )
     min_support: int = option(
-        2, 'Loop closures within support_m of travel that a loop closure must agree with',
+        2, 'Other loop closures within support_m of travel that must agree with a loop closure',
         minimum=0, maximum=1000,
     )
     support_m: float = option(
-        30.0, 'Travel, at both ends, within which loop closures support each other', unit='m',
-        minimum=0.0,
+        30.0, 'Travel at both ends within which loop closures support each other',
+        unit='m', minimum=0.0,
     )
     frame_id: str = option(
-        'map', 'Frame of the corrected path: give that of the saved map; without one, the path '
-        'begins at the odometry frame',
+        'map', 'Frame of the corrected path: that of the saved map; without a saved map, the path '
+        'starts at the odometry frame'
     )
-    tum_path: str = option('', 'File the corrected trajectory is written to, TUM; empty: none')
+    tum_path: str = option(
+        '', 'TUM file to which the corrected trajectory is written; empty: none'
+    )
     publish_period_s: float = option(
-        1.0, 'Time between corrected paths', unit='s', minimum=0.05, maximum=3600.0
+        1.0, 'Time between two corrected paths',
+        unit='s', minimum=0.05, maximum=3600.0,
     )
 
 
@@ -298,27 +322,31 @@ class MapConfig:
     """The map file and which frames become places."""
 
     path: str = option('', 'The .r2map file, or postgresql://USER@HOST:PORT/DATABASE#MAP')
-    frame_id: str = option('map', 'Frame of the poses in the map; header.frame_id of results')
+    frame_id: str = option('map', 'Frame of the poses in the map; header.frame_id of all results')
     keyframe_distance_m: float = option(
-        0.0, 'Movement that makes a new keyframe; 0: not by distance', unit='m', minimum=0.0
+        0.0, 'Distance travelled between keyframes; 0: not by distance',
+        unit='m', minimum=0.0,
     )
     keyframe_angle_deg: float = option(
-        0.0, 'Rotation that makes a new keyframe; 0: not by angle', unit='deg', minimum=0.0,
-        maximum=180.0,
+        0.0, 'Rotation between keyframes; 0: not by angle',
+        unit='deg', minimum=0.0, maximum=180.0,
     )
     keyframe_interval_s: float = option(
-        0.0, 'Time that makes a new keyframe; 0: not by time', unit='s', minimum=0.0
+        0.0, 'Time between keyframes; 0: not by time',
+        unit='s', minimum=0.0,
     )
     local_dtype: str = option(
-        'float16', 'How local features are stored: one of 128 values takes 262 or 134 bytes',
+        'float16', 'Storage of local features: 128 values take 262 bytes as float16, 134 as int8',
         choices=('float16', 'int8'),
     )
     thumbnail_width: int = option(
-        320, 'Width of the stored thumbnail; 0 stores none', unit='px', minimum=0, maximum=4096
+        320, 'Width of the stored thumbnails; 0: no thumbnails',
+        unit='px', minimum=0, maximum=4096,
     )
     preload_mb: int = option(
-        1024, 'Memory for local features read at start, that of the GPU where the model runs '
-        'there; the rest is read when needed', unit='MiB', minimum=0,
+        1024, 'Memory for local features loaded at start (GPU memory if the model runs there); '
+        'the rest is read from the map when needed',
+        unit='MiB', minimum=0,
     )
 
 
@@ -327,26 +355,29 @@ class NodeConfig:
     """The ROS side of the node."""
 
     image_transport: str = option(
-        'raw', 'Subscribe to image (raw) or image/compressed (compressed)',
+        'raw', 'Subscribe to image (raw) or to image/compressed (compressed)',
         choices=('raw', 'compressed'),
     )
     image_reliability: str = option(
-        'reliable', 'Quality of the image subscription; reliable falls back where the publisher '
-        'offers best effort only', choices=('reliable', 'best_effort'),
+        'reliable', 'Reliability of the image subscription; reliable falls back to best effort if '
+        'the publisher offers nothing else',
+        choices=('reliable', 'best_effort'),
     )
     image_depth: int = option(
-        5, 'Images that may wait in the subscription; only the newest is ever worked on',
+        5, 'Queue depth of the image subscription; only the newest image is ever processed',
         minimum=1, maximum=1000,
     )
     hypotheses: int = option(
-        10, 'Hypotheses published per image', minimum=1, maximum=10_000, runtime=True
+        10, 'Hypotheses published per image',
+        minimum=1, maximum=10_000, runtime=True,
     )
     no_image_warning_s: float = option(
-        5.0, 'Silence on the image topic after which a warning names it', unit='s', minimum=0.1,
-        runtime=True,
+        5.0, 'Silence on the image topic after which a warning names it',
+        unit='s', minimum=0.1, runtime=True,
     )
     diagnostics_period_s: float = option(
-        1.0, 'Time between messages on /diagnostics', unit='s', minimum=0.1, maximum=3600.0
+        1.0, 'Time between messages on /diagnostics',
+        unit='s', minimum=0.1, maximum=3600.0,
     )
 
 
