@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NODE_PAGE = Path(__file__).with_name('node.md')
 SETTINGS_PAGE = Path(__file__).with_name('settings.md')
 SHIPPED = Path(__file__).parents[1] / 'config' / 'localize.yaml'
-YAML_HEAD = '# Every setting with its default. Names are those of r2former --set and of the docs.\n'
+YAML_HEAD = '# Every setting with its default; --set and the docs use the same names.\n'
 SETTINGS = """# Settings
 
 ROS parameters of the node `localizer`, keys of a `--config` file, and names for `--set` on the

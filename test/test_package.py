@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import yaml
 
 import r2former_ros
 from r2former_ros import __version__
@@ -35,6 +36,29 @@ def test_every_message_package_that_is_imported_is_a_dependency():
                'rclpy', 'launch', 'launch_ros')}
     assert len(ros) > 8
     assert ros <= depends
+
+
+def test_the_manifest_is_valid_and_every_key_in_it_is_known_to_rosdep():
+    catkin_pkg = pytest.importorskip('catkin_pkg.package')
+    warnings = []
+    package = catkin_pkg.parse_package(ROOT / 'package.xml', warnings=warnings)
+    package.validate(warnings=warnings)
+    assert not warnings
+    known = yaml.safe_load((ROOT / 'test' / 'rosdep_keys.yaml').read_text())
+    used = {item.name for item in (*package.exec_depends, *package.test_depends)}
+    assert used <= {*known['packages'], *known['rosdep']}
+
+
+def test_what_pip_installs_is_named_for_rosdep_too():
+    """Of install_requires only safetensors has no key; timm brings it."""
+    requires = {re.match(r'[\w-]+', line)[0].lower() for line in re.findall(
+        r"^        '([^']+)',", (ROOT / 'setup.py').read_text(), re.M)}
+    keys = {'faiss-cpu': 'python3-faiss', 'opencv-python-headless': 'python3-opencv',
+            'pyyaml': 'python3-yaml', 'rosbags': 'python3-rosbags-pip',
+            'timm': 'python3-timm-pip'}
+    manifest = (ROOT / 'package.xml').read_text()
+    missing = {name for name in requires if keys.get(name, f'python3-{name}') not in manifest}
+    assert missing == {'safetensors'}
 
 
 def test_setup_runs_as_a_link_elsewhere(tmp_path):
