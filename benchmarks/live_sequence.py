@@ -17,11 +17,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from r2former_ros.config import Config, with_values
-from r2former_ros.demo.summary import summary_rows
-from r2former_ros.evaluation.measures import Answer, Protocol, judge
+from r2former_ros.demo.report import summary_rows
+from r2former_ros.evaluation.ground_truth import Protocol
+from r2former_ros.evaluation.outcomes import Outcome
+from r2former_ros.evaluation.published import candidates_of, judge, ranked_count
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
+from r2former_ros.model import R2Former
 from r2former_ros.recognizer import load_configured
 from r2former_ros.records import Frame, StampedPose
 from r2former_ros.ros.replay.live import LiveNode, LiveRun, own_domain
@@ -45,27 +48,28 @@ def write_lap(sequence: Path, root: Path, lap: int, out: Path, limit: int | None
                          frame_id='map', child_frame_id='camera')
 
 
-def build(lap: Path, map_path: Path, config: Config) -> None:
+def build(model: R2Former, lap: Path, map_path: Path, config: Config) -> None:
     """Build the map of a lap."""
     with Bag(lap) as bag:
         frames = frames_of_bag(bag, IMAGE_TOPIC, bag.trajectory(POSE_TOPIC), print)
         total = bag.image_count(IMAGE_TOPIC)
-        model = load_configured(config)
         build_map(model, map_path, tqdm(frames, desc='map', total=total), config)
 
 
 def replay(
-    map_path: Path, lap: Path, config: Config, *, rate: float, protocol: Protocol
-) -> tuple[list[Answer], LiveRun]:
+    model: R2Former, map_path: Path, lap: Path, config: Config, *, rate: float, protocol: Protocol
+) -> tuple[list[Outcome], LiveRun]:
     """Play a lap to the live node and return what it answered, judged by the poses."""
-    count = config.rerank.candidates
-    config = with_values(config, {'map.path': str(map_path), 'node.hypotheses': count})
+    config = with_values(
+        config, {'map.path': str(map_path), 'node.hypotheses': ranked_count(config)})
     with own_domain(), LiveNode(config, IMAGE_TOPIC) as live, tqdm(desc='replay') as bar:
         run = live.play(lap, IMAGE_TOPIC, rate=rate, on_image=bar.update)
     with PlaceMap.open(map_path) as place_map, Bag(lap) as bag:
         truth, places = bag.trajectory(POSE_TOPIC), place_map.places()
-    said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
-    return judge(said, truth, places, protocol), run
+        said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
+        frames = (frame for frame in bag.images(IMAGE_TOPIC) if frame.stamp_ns in said)
+        candidates = candidates_of(model, map_path, frames, config)
+    return judge(said, candidates, truth, places, protocol), run
 
 
 def main() -> None:
@@ -86,10 +90,12 @@ def main() -> None:
     for lap, path in zip(arguments.laps, laps, strict=True):
         write_lap(arguments.sequence, arguments.root, lap, path, arguments.limit)
     map_path = arguments.out / 'site.r2map'
-    build(laps[0], map_path, config)
+    model = load_configured(config)
+    build(model, laps[0], map_path, config)
     protocol = Protocol(arguments.radius, 60.0)
-    answers, run = replay(map_path, laps[1], config, rate=arguments.rate, protocol=protocol)
-    for row in summary_rows(answers, run.latency_ms, run.counts):
+    outcomes, run = replay(model, map_path, laps[1], config, rate=arguments.rate,
+                           protocol=protocol)
+    for row in summary_rows(outcomes, run.latency_ms, run.counts):
         print('  '.join(f'{cell:20s}' for cell in row).rstrip())
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from tqdm import tqdm
 
+from ..common.progress import counted
 from ..config import Config, load_yaml, to_yaml, with_values
 from ..errors import ConfigError
 
@@ -59,13 +60,8 @@ def progress(
     items: Iterable[Item], what: str, total: int | None = None
 ) -> Iterator[Iterator[Item]]:
     """Show a progress bar while items pass; it ends its line before an error is printed."""
-    def counted(bar: tqdm[None]) -> Iterator[Item]:
-        for item in items:
-            yield item
-            bar.update()
-
     with progress_bar(what, total) as bar:
-        yield counted(bar)
+        yield counted(items, bar)
 
 
 def progress_bar(what: str, total: int | None = None) -> tqdm[None]:

@@ -1,39 +1,70 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures and the page that the demo leaves behind."""
+"""The table, the page and the pictures that the demo leaves behind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.measures import Answer
-from ..evaluation.report.html import Picture, gallery, page, table
-from ..evaluation.report.plots import RIGHT, WRONG, Mark, plan_png
+from ..evaluation.ground_truth import Protocol
+from ..evaluation.measures import recall_at
+from ..evaluation.outcomes import RERANK, RETRIEVAL, Outcome, inside
+from ..evaluation.report.html import Picture, gallery, page, paragraph, table
+from ..evaluation.report.marks import RIGHT, WRONG, marks_of
+from ..evaluation.report.plots import plan_png
+from ..geometry.poses import distance_m
 from ..maps.place_map import PlaceMap
 from ..records import Image
 from ..sources.bags import Bag
 from ..sources.pictures import thumbnail_jpeg
 
-SHOWN_QUERIES = 12
-SHOWN_CANDIDATES = 3
-PICTURE_WIDTH = 320
-GREEN, RED, WHITE = (27, 138, 58), (198, 40, 40), (255, 255, 255)
+RECALLS = (1, 5)
+SHOWN_QUERIES, SHOWN_CANDIDATES, STRIP_QUERIES = 12, 3, 4
+PICTURE_WIDTH, CAPTION_HEIGHT = 320, 26
+GREEN, RED, WHITE, BLACK = (27, 138, 58), (198, 40, 40), (255, 255, 255), (32, 33, 36)
+SYNTHETIC = (
+    'This town is synthetic: both laps are rendered, lap 1 by day and lap 2 at dusk. The figures '
+    'show that everything works together, not how well places are recognized in the real world; '
+    'docs/evaluation.md in the package has figures on real data sets.'
+)
+
+
+def summary_rows(
+    outcomes: Sequence[Outcome], latency_ms: Mapping[str, float], counts: Mapping[str, int]
+) -> list[list[str]]:
+    """
+    Return rows of three cells: measure, retrieval, after reranking; the first is the head.
+
+    :param latency_ms: median latency by stage.
+    :param counts: number of images by what happened to them.
+    """
+    positives = [one.query.positives for one in outcomes]
+    rankings = [[one.rankings[stage].places for one in outcomes] for stage in (RETRIEVAL, RERANK)]
+    rows = [['measure', 'retrieval', 'after reranking']]
+    for count in RECALLS:
+        rows.append([f'recall@{count}',
+                     *(f'{recall_at(ranked, positives, count):.3f}' for ranked in rankings)])
+    stages = ', '.join(f'{stage} {ms:.1f}' for stage, ms in latency_ms.items())
+    rows.append(['median latency [ms]', stages, ''])
+    rows.append(['images', ', '.join(f'{name} {count}' for name, count in counts.items()), ''])
+    return rows
 
 
 def demo_report(
     map_path: Path,
     bag_path: Path,
     image_topic: str,
-    answers: Sequence[Answer],
+    outcomes: Sequence[Outcome],
     rows: Sequence[Sequence[str]],
     *,
     outlines: Sequence[NDArray[np.float64]],
     trained: bool,
+    protocol: Protocol,
 ) -> dict[str, bytes]:
     """
     Make ``report.html`` and its two pictures, by file name.
@@ -41,44 +72,48 @@ def demo_report(
     :param rows: the table that was printed.
     :param outlines: buildings for the plan, polygons (K, 2) in metres.
     """
-    shown = _spread(answers, SHOWN_QUERIES)
-    images = _images(bag_path, image_topic, {answer.stamp_ns for answer in shown})
+    shown = _spread(outcomes, SHOWN_QUERIES)
+    images = _images(bag_path, image_topic, {one.query.stamp_ns for one in shown})
     with PlaceMap.open(map_path) as place_map:
-        places = place_map.places().values()
-        lines = [_row(answer, images[answer.stamp_ns], place_map) for answer in shown]
-    poses = [place.map_T_camera for place in places if place.map_T_camera is not None]
-    plan = plan_png(np.array([pose[:2, 3] for pose in poses]), list(map(_mark, answers)), outlines)
+        places = place_map.places()
+        lines = [_row(one, images[one.query.stamp_ns], place_map) for one in shown]
+    posed = [place.map_T_camera for place in places.values() if place.map_T_camera is not None]
+    # Every best hypothesis counts as an answer here: the demo shows rankings, not decisions.
+    marks = marks_of(outcomes, places, -np.inf)
+    plan = plan_png(np.array([pose[:2, 3] for pose in posed]), marks, outlines)
     warning = '' if trained else 'Untrained weights: the figures and rankings mean nothing yet.'
     sections = [
+        paragraph(_verdict(outcomes, protocol)),
+        paragraph(SYNTHETIC),
         table('Lap 2 on the map of lap 1', rows),
-        gallery('Where', [[
-            Picture(plan, 'every query of lap 2 on the plan', 'span', 'image/png')]]),
+        gallery('Where', [[Picture(
+            plan, 'Every query of lap 2 on the plan; a line joins a wrong answer to the place '
+            'that was named instead.', 'span', 'image/png')]]),
         gallery('Queries and what the node answered', lines),
     ]
-    html = page('A camera localizes itself', sections, warning)
     return {
-        'report.html': html.encode(),
+        'report.html': page('A camera localizes itself', sections, warning).encode(),
         'plan.png': plan,
-        'localized.png': _strip(lines[:4], trained),
+        'localized.png': _strip(lines[:STRIP_QUERIES], trained),
     }
 
 
-def _spread(answers: Sequence[Answer], count: int) -> list[Answer]:
-    if len(answers) <= count:
-        return list(answers)
-    return [answers[round(i * (len(answers) - 1) / (count - 1))] for i in range(count)]
+def _verdict(outcomes: Sequence[Outcome], protocol: Protocol) -> str:
+    known = inside(outcomes)
+    right = sum(one.right(RERANK) for one in known)
+    return (f'The node named the right place first for {right} of {len(known)} images. An answer '
+            f'counts as right within {protocol.positive_radius_m:g} m, if the headings differ by '
+            f'at most {protocol.positive_angle_deg:g} degrees.')
 
 
-def _mark(answer: Answer) -> Mark:
-    x, y = answer.truth[:2, 3]
-    best = answer.hypotheses[0].place.map_T_camera if answer.hypotheses else None
-    if answer.right or best is None:
-        return Mark((x, y), RIGHT if answer.right else WRONG)
-    return Mark((x, y), WRONG, (best[0, 3], best[1, 3]))
+def _spread(outcomes: Sequence[Outcome], count: int) -> list[Outcome]:
+    if len(outcomes) <= count:
+        return list(outcomes)
+    return [outcomes[round(i * (len(outcomes) - 1) / (count - 1))] for i in range(count)]
 
 
 def _images(bag_path: Path, topic: str, stamps_ns: set[int]) -> dict[int, bytes]:
-    """Take the shown frames out of the bag, as JPEG."""
+    """Read the frames that are shown from the bag, as JPEG."""
     with Bag(bag_path) as bag:
         return {
             frame.stamp_ns: thumbnail_jpeg(frame.image, PICTURE_WIDTH)
@@ -86,24 +121,25 @@ def _images(bag_path: Path, topic: str, stamps_ns: set[int]) -> dict[int, bytes]
         }
 
 
-def _row(answer: Answer, query: bytes, place_map: PlaceMap) -> list[Picture]:
-    x, y = answer.truth[:2, 3]
-    row = [Picture(query, f'query at x {x:.0f} y {y:.0f} m')]
-    for rank, one in enumerate(answer.hypotheses[:SHOWN_CANDIDATES], 1):
-        place = one.place
-        where = ''
-        if place.map_T_camera is not None:
-            x, y = place.map_T_camera[:2, 3]
-            where = f' at x {x:.0f} y {y:.0f} m'
-        kind = 'right' if place.place_id in answer.positives else 'wrong'
-        caption = f'{rank}. place {place.place_id}{where}, score {one.score:.2f}, ' \
-                  f'similarity {one.similarity:.2f}'
-        row.append(Picture(place_map.thumbnail(place.place_id), caption, kind))
+def _row(outcome: Outcome, query: bytes, place_map: PlaceMap) -> list[Picture]:
+    truth, ranking = outcome.query.map_T_camera, outcome.rankings[RERANK]
+    places = place_map.places()
+    where = '' if truth is None else f' at x {truth[0, 3]:.0f} y {truth[1, 3]:.0f} m'
+    row = [Picture(query, f'query{where}')]
+    for rank, place_id in enumerate(ranking.places[:SHOWN_CANDIDATES], 1):
+        kind = RIGHT if place_id in outcome.query.positives else WRONG
+        caption = f'{rank}. {kind}: place {place_id}'
+        pose = places[place_id].map_T_camera
+        if truth is not None and pose is not None:
+            caption += f', {distance_m(pose, truth):.1f} m off'
+        if rank == 1:
+            caption += f', score {ranking.score:.2f}'
+        row.append(Picture(place_map.thumbnail(place_id), caption, kind))
     return row
 
 
 def _strip(rows: Sequence[Sequence[Picture]], trained: bool) -> bytes:
-    """Draw some rows as one PNG: the query, then the candidates framed green or red."""
+    """Draw rows as one PNG: the query, then the candidates framed green or red, with captions."""
     drawn = [np.hstack([_framed(picture) for picture in row]) for row in rows]
     width = max((row.shape[1] for row in drawn), default=PICTURE_WIDTH)
     padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)
@@ -115,12 +151,15 @@ def _strip(rows: Sequence[Sequence[Picture]], trained: bool) -> bytes:
 
 
 def _framed(picture: Picture) -> Image:
-    decoded = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR) \
+        if picture.data else None
     if decoded is None:  # a map without thumbnails
         decoded = np.full((240, PICTURE_WIDTH, 3), 200, np.uint8)
     height = round(decoded.shape[0] * PICTURE_WIDTH / decoded.shape[1])
     image = cv2.cvtColor(cv2.resize(decoded, (PICTURE_WIDTH, height)), cv2.COLOR_BGR2RGB)
-    colour = {'right': GREEN, 'wrong': RED}.get(picture.kind, WHITE)
-    return np.asarray(
-        cv2.copyMakeBorder(image, 6, 6, 6, 6, cv2.BORDER_CONSTANT, value=colour), np.uint8
-    )
+    colour = {RIGHT: GREEN, WRONG: RED}.get(picture.kind, WHITE)
+    framed = cv2.copyMakeBorder(image, 6, 6, 6, 6, cv2.BORDER_CONSTANT, value=colour)
+    caption = np.full((CAPTION_HEIGHT, framed.shape[1], 3), 255, np.uint8)
+    cv2.putText(caption, picture.caption, (8, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.42, BLACK, 1,
+                cv2.LINE_AA)
+    return np.asarray(np.vstack([framed, caption]), np.uint8)

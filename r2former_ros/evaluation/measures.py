@@ -1,97 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures of place recognition, by the definitions of the field."""
+"""Measures of place recognition by the field's definitions, and their values over outcomes."""
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.poses import angle_deg
-from ..geometry.trajectories import Trajectory
-from ..records import Hypothesis, Place, Pose
+from ..geometry.poses import angle_deg, distance_m
+from ..records import Place
+from .outcomes import RERANK, Outcome, inside, outside
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """
-    When a place counts as right for a query.
-
-    The camera was within ``positive_radius_m`` of it and its heading differed by at most
-    ``positive_angle_deg``.
-    """
-
-    positive_radius_m: float = 25.0
-    positive_angle_deg: float = 180.0
-
-    def positives(self, truth: Pose, places: Mapping[int, Place]) -> set[int]:
-        """Return the ids of the right places for a query taken at a pose."""
-        posed = [(place_id, place.map_T_camera) for place_id, place in places.items()
-                 if place.map_T_camera is not None]
-        if not posed:
-            return set()
-        away_m = np.linalg.norm(
-            np.array([pose[:3, 3] for _, pose in posed]) - truth[:3, 3], axis=1
-        )
-        near = [posed[row] for row in np.flatnonzero(away_m <= self.positive_radius_m)]
-        return {place_id for place_id, pose in near
-                if angle_deg(pose, truth) <= self.positive_angle_deg}
-
-    def __str__(self) -> str:
-        """Write the rule for a person."""
-        heading = (f'headings differ by at most {self.positive_angle_deg:g} deg'
-                   if self.positive_angle_deg < 180 else 'any heading')
-        return f'right within {self.positive_radius_m:g} m, {heading}'
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was said to one query, and the ids of the places that would have been right."""
-
-    stamp_ns: int
-    truth: Pose
-    hypotheses: tuple[Hypothesis, ...]
-    positives: frozenset[int]
-
-    @property
-    def reranked(self) -> list[int]:
-        """Place ids, best score first."""
-        return [one.place.place_id for one in self.hypotheses]
-
-    @property
-    def retrieved(self) -> list[int]:
-        """The same places in the order of retrieval, most similar first."""
-        ordered = sorted(self.hypotheses, key=lambda one: -one.similarity)
-        return [one.place.place_id for one in ordered]
-
-    @property
-    def right(self) -> bool:
-        """Say whether the best hypothesis is a right one."""
-        return bool(self.hypotheses) and self.reranked[0] in self.positives
-
-
-def judge(
-    said: Mapping[int, Sequence[Hypothesis]],
-    truth: Trajectory,
-    places: Mapping[int, Place],
-    protocol: Protocol,
-    tolerance_ns: int = 0,
-) -> list[Answer]:
-    """
-    Set what was said to each query image, by its stamp, against where it was taken.
-
-    Queries whose stamp the trajectory does not cover, with a tolerance, are left out.
-    """
-    answers = []
-    for stamp_ns, hypotheses in sorted(said.items()):
-        pose = truth.at(stamp_ns, tolerance_ns)
-        if pose is not None:
-            positives = frozenset(protocol.positives(pose, places))
-            answers.append(Answer(stamp_ns, pose, tuple(hypotheses), positives))
-    return answers
+RECALLS = (1, 5, 10, 20, 100)
+PRECISIONS = {'100p': 1.0, '99p': 0.99}
 
 
 def recall_at(
@@ -109,19 +36,6 @@ def recall_at(
         for ranking, right in zip(rankings, positives, strict=True) if right
     ]
     return sum(found) / len(found) if found else float('nan')
-
-
-def recalls(answers: Sequence[Answer], counts: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Return recall@N of retrieval and after reranking, as fractions."""
-    positives = [answer.positives for answer in answers]
-    rankings = {
-        'retrieval': [answer.retrieved for answer in answers],
-        'rerank': [answer.reranked for answer in answers],
-    }
-    return {
-        stage: {f'recall@{count}': recall_at(ranked, positives, count) for count in counts}
-        for stage, ranked in rankings.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -193,3 +107,116 @@ def average_precision(right: Sequence[bool], scores: Sequence[float]) -> float:
     if not any(right):
         return float('nan')
     return float((np.diff(curve.recall, prepend=0) * curve.precision).sum())
+
+
+def method_measures(outcomes: Sequence[Outcome], method: str) -> dict[str, float]:
+    """
+    Return the measures of one method, by name.
+
+    Recall and the curve count the queries whose place is in the map. ``false_accepts@100p`` is
+    the share of the other queries that the threshold of ``recall@100p`` would accept.
+    """
+    known = inside(outcomes)
+    ranked = [one.rankings[method].places for one in known]
+    positives = [one.query.positives for one in known]
+    right, scores = judged(known, method)
+    values = {f'recall@{count}': recall_at(ranked, positives, count) for count in RECALLS}
+    values['auc_pr'] = average_precision(right, scores)
+    strangers = np.array([one.rankings[method].score for one in outside(outcomes)])
+    for name, precision in PRECISIONS.items():
+        threshold, recall = Curve.of(right, scores).operating_point(precision)
+        values[f'recall@{name}'] = recall
+        values[f'false_accepts@{name}'] = _share(strangers >= threshold)
+    return values
+
+
+def judged(outcomes: Sequence[Outcome], method: str) -> tuple[list[bool], list[float]]:
+    """Return for each query whether the first answer is right, and its score."""
+    return ([one.right(method) for one in outcomes],
+            [one.rankings[method].score for one in outcomes])
+
+
+def decision_measures(
+    outcomes: Sequence[Outcome], places: Mapping[int, Place], min_score: float
+) -> dict[str, float]:
+    """
+    Return what accepting every answer that ``accepts`` takes would mean.
+
+    ``accepted`` and ``precision`` count the queries whose place is in the map,
+    ``false_accepts`` the others; errors are those of all accepted queries that have a pose.
+    """
+    taken = [one for one in outcomes if accepts(one, min_score)]
+    known = inside(taken)
+    errors = [error for error in (localisation_error(one, places) for one in taken) if error]
+    values = {
+        'min_score': min_score,
+        'accepted': _ratio(len(known), len(inside(outcomes))),
+        'precision': _ratio(sum(one.right(RERANK) for one in known), len(known)),
+        'false_accepts': _ratio(len(outside(taken)), len(outside(outcomes))),
+    }
+    for column, unit in enumerate(('m', 'deg')):
+        of_unit = [error[column] for error in errors]
+        values[f'error_median_{unit}'] = _percentile(of_unit, 50)
+        values[f'error_p95_{unit}'] = _percentile(of_unit, 95)
+    return values
+
+
+def accepts(outcome: Outcome, min_score: float) -> bool:
+    """
+    Say whether the best reranked answer is accepted.
+
+    The recognizer says so; where its word is not known, the score does.
+    """
+    if outcome.accepted is not None:
+        return outcome.accepted
+    ranking = outcome.rankings[RERANK]
+    return bool(ranking.places) and ranking.score >= min_score
+
+
+def localisation_error(
+    outcome: Outcome, places: Mapping[int, Place]
+) -> tuple[float, float] | None:
+    """Return metres and degrees from the query to the best place; None without both poses."""
+    ranking, truth = outcome.rankings[RERANK], outcome.query.map_T_camera
+    pose = places[ranking.places[0]].map_T_camera if ranking.places else None
+    if truth is None or pose is None:
+        return None
+    return distance_m(pose, truth), angle_deg(pose, truth)
+
+
+def state_counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Count the states of the queries that the user did not give as negative."""
+    counts: dict[str, int] = {}
+    for one in outcomes:
+        if one.state and not one.query.negative:
+            counts[one.state] = counts.get(one.state, 0) + 1
+    return counts
+
+
+def latency_percentiles(outcomes: Sequence[Outcome], percentile: float) -> dict[str, float]:
+    """Return a percentile of the latency of each stage, in milliseconds."""
+    stages = dict.fromkeys(stage for one in outcomes for stage in one.latency_ms)
+    return {
+        stage: _percentile(
+            [one.latency_ms[stage] for one in outcomes if stage in one.latency_ms], percentile
+        )
+        for stage in stages
+    }
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == 'darwin' else 2**10)
+
+
+def _share(flags: Any) -> float:
+    return _ratio(int(np.sum(flags)), len(flags))
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float('nan')
+
+
+def _percentile(values: Sequence[float], percentile: float) -> float:
+    return float(np.percentile(values, percentile)) if len(values) else float('nan')

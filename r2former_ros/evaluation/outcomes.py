@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..records import Pose
+from ..records import Candidate, Hypothesis, Pose
 
 RETRIEVAL, RERANK = 'retrieval', 'rerank'
 STORED_PLACES = 20
@@ -66,6 +66,23 @@ class Outcome:
     def right(self, method: str) -> bool:
         """Say whether the first answer is a right one."""
         return self.first_right(method) == 1
+
+
+def retrieved(candidates: Sequence[Candidate]) -> Ranking:
+    """Return the ranking by similarity."""
+    if not candidates:
+        return Ranking(())
+    return Ranking(tuple(one.place_id for one in candidates), candidates[0].similarity)
+
+
+def reranked(hypotheses: Sequence[Hypothesis], candidates: Sequence[Candidate]) -> Ranking:
+    """Put the reranked places first, then the other candidates as they were retrieved."""
+    if not hypotheses:
+        return Ranking(())
+    first = [one.place.place_id for one in hypotheses]
+    taken = set(first)
+    rest = [one.place_id for one in candidates if one.place_id not in taken]
+    return Ranking((*first, *rest), hypotheses[0].score)
 
 
 def inside(outcomes: Sequence[Outcome]) -> list[Outcome]:

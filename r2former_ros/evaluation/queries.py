@@ -16,7 +16,7 @@ from ..sources.bags import Bag
 from ..sources.datasets import PlaceSet, pictures_in, read_ground_truth
 from ..sources.frames import frames_of_bag
 from ..sources.pictures import read_image
-from .measures import Protocol
+from .ground_truth import Protocol
 from .outcomes import Query
 
 
@@ -103,7 +103,7 @@ class BagQueries:
         pose = posed.map_T_camera
         positives: frozenset[int] = frozenset()
         if pose is not None and not self._negative:
-            positives = frozenset(self._protocol.positives(pose, self._places))
+            positives = self._protocol.positives(pose, self._places)
         return Query(posed.source, posed.frame.stamp_ns, pose, positives, negative=self._negative)
 
 
@@ -137,7 +137,7 @@ class RevisitQueries(BagQueries):
         if visible == 0:
             return None
         older = {place_id: self._places[place_id] for place_id in list(self._places)[:visible]}
-        positives = frozenset(self._protocol.positives(posed.map_T_camera, older))
+        positives = self._protocol.positives(posed.map_T_camera, older)
         return Query(
             posed.source, posed.frame.stamp_ns, posed.map_T_camera, positives, visible=visible
         )

@@ -21,7 +21,7 @@ from ..model import ImageFeatures, R2Former
 from ..recognizer import Recognizer
 from ..records import Frame, Recognition
 from .cache import CachedModel
-from .outcomes import RERANK, RETRIEVAL, Outcome, Query, Ranking
+from .outcomes import RERANK, RETRIEVAL, Outcome, Query, Ranking, reranked, retrieved
 
 READ_AHEAD = 4
 Item = TypeVar('Item')
@@ -76,7 +76,8 @@ class Runner:
             self._show(query.visible)
         recognition, features = self._recognize(frame)
         sight = Sight(query, frame, features, recognition)
-        rankings = {RETRIEVAL: retrieved(recognition), RERANK: reranked(recognition)}
+        rankings = {RETRIEVAL: retrieved(recognition.candidates),
+                    RERANK: reranked(recognition.hypotheses, recognition.candidates)}
         latency_ms = dict(recognition.latency_ms)
         for method in self.methods:
             start = time.perf_counter()
@@ -100,24 +101,6 @@ class Runner:
             self.recognizer.forget_index()
             self._grows = True
         self.recognizer.show(count)
-
-
-def retrieved(recognition: Recognition) -> Ranking:
-    """Return the ranking by similarity."""
-    candidates = recognition.candidates
-    if not candidates:
-        return Ranking(())
-    return Ranking(tuple(one.place_id for one in candidates), candidates[0].similarity)
-
-
-def reranked(recognition: Recognition) -> Ranking:
-    """Put the reranked places first, then the other candidates as they were retrieved."""
-    if not recognition.hypotheses:
-        return Ranking(())
-    first = [one.place.place_id for one in recognition.hypotheses]
-    taken = set(first)
-    rest = [one.place_id for one in recognition.candidates if one.place_id not in taken]
-    return Ranking((*first, *rest), recognition.hypotheses[0].score)
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:

@@ -20,7 +20,7 @@ from ..records import Frame, Place, PosedFrame
 from ..sources.bags import Bag
 from ..sources.datasets import PlaceSet
 from ..sources.frames import frames_of_bag
-from .measures import Protocol
+from .ground_truth import Protocol
 from .outcomes import Outcome, Query
 from .queries import BagQueries, Queries, RevisitQueries, database_frames, dataset_queries
 from .runner import Method, Runner, read_ahead

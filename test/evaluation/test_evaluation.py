@@ -12,23 +12,23 @@ import pytest
 from fakes import FakeModel, picture
 
 from r2former_ros.cli import main
-from r2former_ros.config import Config
-from r2former_ros.demo.report import demo_report
-from r2former_ros.demo.summary import summary_rows
+from r2former_ros.config import Config, with_values
+from r2former_ros.demo.report import demo_report, summary_rows
+from r2former_ros.evaluation.ground_truth import Protocol
 from r2former_ros.evaluation.measures import (
     Curve,
-    Protocol,
     average_precision,
-    judge,
+    method_measures,
     recall_at,
-    recalls,
 )
+from r2former_ros.evaluation.outcomes import RERANK, RETRIEVAL
+from r2former_ros.evaluation.published import candidates_of, judge, ranked_count
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.geometry.trajectories import Trajectory
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
-from r2former_ros.records import Frame, Hypothesis, Place, PosedFrame, StampedPose
+from r2former_ros.records import Candidate, Frame, Hypothesis, Place, PosedFrame, StampedPose
 from r2former_ros.sources.bags import BagWriter
 
 POSES = {i: pose_from_yaw(10.0 * i, 0.0, 0.0) for i in range(1, 6)}
@@ -64,26 +64,46 @@ def test_positives_by_distance_and_heading():
     assert Protocol(25.0, 40.0).positives(truth, places) == {1, 2}
 
 
-def test_both_rankings_come_from_the_same_answers():
+def test_both_rankings_come_from_what_was_retrieved_and_published():
     said = {
         10: [hypothesis(2, 0.9, 0.5), hypothesis(1, 0.3, 0.8)],  # reranking was right
-        20: [hypothesis(1, 0.9, 0.9), hypothesis(5, 0.1, 0.95)],  # as well
+        20: [hypothesis(1, 0.9, 0.9)],  # as well; retrieval found more than was published
         30: [hypothesis(4, 0.6, 0.7)],  # never right
         99: [hypothesis(4, 0.6, 0.7)],  # after the last pose
     }
+    found = {10: [Candidate(1, 0.8), Candidate(2, 0.5)],
+             20: [Candidate(5, 0.95), Candidate(1, 0.9)], 30: [Candidate(4, 0.7)]}
     truth = Trajectory.from_poses([
         StampedPose(10, POSES[2]), StampedPose(20, POSES[1]), StampedPose(30, POSES[3])])
-    answers = judge(said, truth, PLACES, Protocol(4.0))
-    assert [answer.stamp_ns for answer in answers] == [10, 20, 30]
-    assert [answer.right for answer in answers] == [True, True, False]
-    measured = recalls(answers, (1, 2))
-    assert measured['retrieval'] == {'recall@1': 0.0, 'recall@2': pytest.approx(2 / 3)}
-    assert measured['rerank'] == {'recall@1': pytest.approx(2 / 3),
-                                  'recall@2': pytest.approx(2 / 3)}
-    rows = summary_rows(answers, {'encode': 12.34, 'rerank': 5.0}, {'played': 4, 'used': 3})
+    outcomes = judge(said, found, truth, PLACES, Protocol(4.0), name_of=lambda ns: f'image {ns}')
+    assert [one.query.name for one in outcomes] == ['image 10', 'image 20', 'image 30']
+    assert [one.right(RERANK) for one in outcomes] == [True, True, False]
+    assert [one.first_right(RETRIEVAL) for one in outcomes] == [2, 2, None]
+    assert outcomes[1].rankings[RERANK].places == (1, 5)
+    assert outcomes[1].rankings[RETRIEVAL].score == 0.95
+    assert method_measures(outcomes, RERANK)['recall@1'] == pytest.approx(2 / 3)
+    rows = summary_rows(outcomes, {'encode': 12.34, 'rerank': 5.0}, {'played': 4, 'used': 3})
     assert rows[1] == ['recall@1', '0.000', '0.667']
     assert rows[-2] == ['median latency [ms]', 'encode 12.3, rerank 5.0', '']
     assert rows[-1] == ['images', 'played 4, used 3', '']
+
+
+def test_a_live_run_is_judged_by_what_retrieval_found_and_not_by_what_was_reranked(tmp_path):
+    """Most candidates look alike to the reranker, so the few it keeps are not the first ones."""
+    frames = [PosedFrame(Frame(i, picture(i)), pose_from_yaw(10.0 * i, 0, 0), str(i))
+              for i in range(1, 40)]
+    build_map(FakeModel(), tmp_path / 'm.r2map', frames, Config())
+    config = with_values(Config(), {'rerank.profile': 'exact'})
+    assert ranked_count(config) == 100
+    assert ranked_count(with_values(Config(), {'rerank.candidates': 0})) == 100
+    said = [Frame(i, picture(i, brightness=10)) for i in (3, 7)]
+    bad = Frame(9, picture(9, 4, 4))
+    found = candidates_of(FakeModel(), tmp_path / 'm.r2map', [*said, bad], config)
+    assert set(found) == {3, 7}
+    for stamp_ns, candidates in found.items():
+        similarities = [one.similarity for one in candidates]
+        assert len(candidates) == 39 and similarities == sorted(similarities, reverse=True)
+        assert candidates[0].place_id == stamp_ns
 
 
 def test_average_precision_by_hand():
@@ -150,19 +170,21 @@ def test_the_report_is_one_file_with_every_picture(tmp_path):
         recognizer = Recognizer(FakeModel(), place_map)
         said = {i: recognizer.recognize(Frame(i, picture(i))).hypotheses for i in POSES}
     truth = Trajectory.from_poses(StampedPose(i, pose) for i, pose in POSES.items())
-    answers = judge(said, truth, PLACES, Protocol(4.0))
-    rows = summary_rows(answers, {'encode': 1.0}, {'played': 5})
+    outcomes = judge(said, {}, truth, PLACES, Protocol(4.0))
+    rows = summary_rows(outcomes, {'encode': 1.0}, {'played': 5})
     square = np.array([[0, 5], [8, 5], [8, 9], [0, 9]], float)
-    files = demo_report(tmp_path / 'm.r2map', tmp_path / 'bag', '/image', answers, rows,
-                        outlines=[square], trained=False)
+    files = demo_report(tmp_path / 'm.r2map', tmp_path / 'bag', '/image', outcomes, rows,
+                        outlines=[square], trained=False, protocol=Protocol(4.0))
     page = Pictures()
     page.feed(files['report.html'].decode())
     assert len(page.sources) == 1 + 5 * 4  # the plan; a query and three candidates each
     assert all(source.startswith('data:image/') for source in page.sources)
     assert 'Untrained weights' in page.text and 'recall@1' in page.text
+    for text in ('synthetic', 'within 4 m', '5 of 5 images', 'm off, score'):
+        assert text in page.text
     for name in ('plan.png', 'localized.png'):
         drawn = cv2.imdecode(np.frombuffer(files[name], np.uint8), cv2.IMREAD_COLOR)
         assert drawn.shape[0] > 100 and drawn.std() > 10
-    trained = demo_report(tmp_path / 'm.r2map', tmp_path / 'bag', '/image', answers, rows,
-                          outlines=[], trained=True)
+    trained = demo_report(tmp_path / 'm.r2map', tmp_path / 'bag', '/image', outcomes, rows,
+                          outlines=[], trained=True, protocol=Protocol(4.0))
     assert b'Untrained weights' not in trained['report.html']

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from r2former_ros.evaluation.figures import (
-    decision_figures,
-    finite,
-    latency_figures,
-    method_figures,
+from r2former_ros.evaluation.measures import (
+    Curve,
+    average_precision,
+    decision_measures,
+    latency_percentiles,
+    method_measures,
     state_counts,
 )
-from r2former_ros.evaluation.measures import Curve, average_precision
 from r2former_ros.evaluation.outcomes import RERANK, RETRIEVAL, Outcome, Query, Ranking
+from r2former_ros.evaluation.report.result import finite
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.records import Place
 
@@ -60,16 +61,16 @@ def test_average_precision_and_the_curve_are_those_of_scikit_learn(seed):
 
 
 def test_figures_of_a_method_by_hand():
-    figures = method_figures(OUTCOMES, RERANK)
+    figures = method_measures(OUTCOMES, RERANK)
     assert figures['recall@1'] == 0.5  # a and b of the four that the map shows
     assert figures['recall@5'] == figures['recall@100'] == 0.75
     assert figures['auc_pr'] == 1.0
     assert figures['recall@100p'] == 0.5  # threshold 0.7 takes a and b, and x of the strangers
     assert figures['false_accepts@100p'] == 0.5
-    assert method_figures(OUTCOMES, RETRIEVAL)['recall@1'] == 0.25
-    assert method_figures(OUTCOMES, RETRIEVAL)['recall@100p'] == 0.0  # all scores are equal
-    assert method_figures(OUTCOMES, RETRIEVAL)['false_accepts@100p'] == 0.0
-    nobody = method_figures(OUTCOMES[4:], RERANK)
+    assert method_measures(OUTCOMES, RETRIEVAL)['recall@1'] == 0.25
+    assert method_measures(OUTCOMES, RETRIEVAL)['recall@100p'] == 0.0  # all scores are equal
+    assert method_measures(OUTCOMES, RETRIEVAL)['false_accepts@100p'] == 0.0
+    nobody = method_measures(OUTCOMES[4:], RERANK)
     assert math.isnan(nobody['recall@1']) and math.isnan(nobody['auc_pr'])
 
 
@@ -83,7 +84,7 @@ def test_the_operating_point_may_pass_a_wrong_answer_on_its_way():
 
 
 def test_figures_of_the_decision_by_hand():
-    figures = decision_figures(OUTCOMES, PLACES, 0.5)
+    figures = decision_measures(OUTCOMES, PLACES, 0.5)
     assert figures['accepted'] == 0.75 and figures['false_accepts'] == 0.5
     assert figures['precision'] == pytest.approx(2 / 3)
     # a is 1 m off, b 4 m and 90 degrees, c named place 1 at 20 m; x has no pose.
@@ -95,6 +96,6 @@ def test_figures_of_the_decision_by_hand():
 
 
 def test_latency_by_stage_and_what_json_cannot_hold():
-    assert latency_figures(OUTCOMES, 50) == {'encode': pytest.approx(6.5), 'rerank': 1.0}
+    assert latency_percentiles(OUTCOMES, 50) == {'encode': pytest.approx(6.5), 'rerank': 1.0}
     tree = finite({'a': math.nan, 'b': [math.inf, 1.5], 'c': 'x'})
     assert json.dumps(tree, allow_nan=False) == '{"a": null, "b": [null, 1.5], "c": "x"}'

@@ -6,22 +6,25 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError, R2FormerError
-from ..options import progress_bar
+from ..options import progress, progress_bar
 from .source import bag_images, protocol_of
 
 if TYPE_CHECKING:
     from ...config import Config
     from ...evaluation.outcomes import Outcome
-    from ...evaluation.trial import Trial
+    from ...evaluation.trial import BagImages, Trial
+    from ...model import R2Former
+    from ...records import Candidate
     from ...ros.replay.live import LiveRun
 
 
 def live_outcomes(
-    arguments: argparse.Namespace, trial: Trial, config: Config
+    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
 ) -> tuple[list[Outcome], dict[str, Any]]:
     """
     Play the bag to the node and judge what it published.
@@ -32,7 +35,8 @@ def live_outcomes(
     """
     images = bag_images(arguments)
     run = _replay(arguments, config, images.topic, trial.count)
-    outcomes = _judged(arguments, trial, run)
+    outcomes = _judged(arguments, trial, run, images, candidates=_candidates(
+        arguments, model, config, images, set(run.hypotheses)))
     if not outcomes:
         raise R2FormerError(f'{arguments.bag}: the node answered no image that has a pose')
     latency_ms = {stage: None if math.isnan(ms) else ms for stage, ms in run.latency_ms.items()}
@@ -47,35 +51,44 @@ def _replay(
     arguments: argparse.Namespace, config: Config, topic: str, total: int
 ) -> LiveRun:
     from ...config import with_values
+    from ...evaluation.published import ranked_count
 
     try:
         from ...ros.replay.live import LiveNode, own_domain
     except ImportError:
         raise ConfigError('--live needs rclpy: source your ROS 2 installation') from None
-    count = config.rerank.effective.candidates or config.retrieval.candidates
-    config = with_values(config, {'map.path': arguments.map, 'node.hypotheses': count})
+    config = with_values(
+        config, {'map.path': arguments.map, 'node.hypotheses': ranked_count(config)})
     with own_domain(), LiveNode(config, topic) as live, progress_bar('replay', total) as bar:
         return live.play(Path(arguments.bag), topic, rate=arguments.rate, on_image=bar.update)
 
 
-def _judged(arguments: argparse.Namespace, trial: Trial, run: LiveRun) -> list[Outcome]:
-    """Judge by the same poses and rule as offline; both rankings come from the hypotheses."""
-    from ...evaluation.measures import judge
-    from ...evaluation.outcomes import RERANK, RETRIEVAL, Outcome, Query, Ranking
+def _candidates(
+    arguments: argparse.Namespace, model: R2Former, config: Config, images: BagImages,
+    stamps_ns: set[int],
+) -> Mapping[int, Sequence[Candidate]]:
+    """Retrieve, in this process, for the images that the node answered."""
+    from ...evaluation.published import candidates_of
+    from ...sources.bags import Bag
+
+    with Bag(images.path) as bag:
+        frames = (frame for frame in bag.images(images.topic, on_bad_frame=lambda _: None)
+                  if frame.stamp_ns in stamps_ns)
+        with progress(frames, 'retrieve', len(stamps_ns)) as shown:
+            return candidates_of(model, arguments.map, shown, config)
+
+
+def _judged(
+    arguments: argparse.Namespace, trial: Trial, run: LiveRun, images: BagImages,
+    *, candidates: Mapping[int, Sequence[Candidate]],
+) -> list[Outcome]:
+    """Judge by the same poses and rule as an offline run."""
+    from ...evaluation.published import judge
     from ...sources.frames import POSE_TOLERANCE_NS, frame_name
 
-    images = bag_images(arguments)
     said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
-    protocol = protocol_of(arguments)
-    answers = judge(said, images.trajectory, trial.places(), protocol, POSE_TOLERANCE_NS)
-    outcomes = []
-    for answer in answers:
-        name = frame_name(images.path, images.topic, answer.stamp_ns)
-        query = Query(name, answer.stamp_ns, answer.truth, answer.positives)
-        best = answer.hypotheses[0].score if answer.hypotheses else -math.inf
-        similarity = max((one.similarity for one in answer.hypotheses), default=-math.inf)
-        outcomes.append(Outcome(query, {
-            RETRIEVAL: Ranking(tuple(answer.retrieved), similarity),
-            RERANK: Ranking(tuple(answer.reranked), best),
-        }))
-    return outcomes
+    return judge(
+        said, candidates, images.trajectory, trial.places(), protocol_of(arguments),
+        tolerance_ns=POSE_TOLERANCE_NS,
+        name_of=lambda stamp_ns: frame_name(images.path, images.topic, stamp_ns),
+    )

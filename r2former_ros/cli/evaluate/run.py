@@ -85,7 +85,7 @@ def answers(
         return ask(arguments, trial, model, config), {}
     from .live import live_outcomes
 
-    return live_outcomes(arguments, trial, config)
+    return live_outcomes(arguments, trial, model, config)
 
 
 def ask(
@@ -156,7 +156,7 @@ def write_report(
 
 def print_result(result: dict[str, Any]) -> None:
     """Print what was asked, the table, and what is known beside it."""
-    from ...evaluation.figures import number, table_rows
+    from ...evaluation.report.tables import number, table_rows
 
     print(f'{result["source"]}: {result["queries"]} queries, {result["database"]} database '
           f'images; {result["protocol"]}')
@@ -168,8 +168,6 @@ def print_result(result: dict[str, Any]) -> None:
     decision = ', '.join(f'{name} {number(value, 2)}'
                          for name, value in result['decision'].items() if value is not None)
     print(f'reranked score as decision: {decision}')
-    if 'live' in result:
-        print('live: retrieval is the order, by similarity, of the hypotheses that were published')
     for name in ('states', 'live'):
         if result.get(name):
             print(f'{name}: ' + ', '.join(f'{key} {n}' for key, n in result[name].items()))

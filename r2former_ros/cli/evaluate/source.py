@@ -17,7 +17,7 @@ from ..options import progress
 
 if TYPE_CHECKING:
     from ...config import Config
-    from ...evaluation.measures import Protocol
+    from ...evaluation.ground_truth import Protocol
     from ...evaluation.trial import BagImages, Trial
     from ...model import R2Former
 
@@ -111,7 +111,7 @@ def protocol_of(arguments: argparse.Namespace) -> Protocol:
 
     :raises ConfigError: for values that make no sense.
     """
-    from ...evaluation.measures import Protocol
+    from ...evaluation.ground_truth import Protocol
 
     named = {name: getattr(arguments, name)
              for name in ('positive_radius_m', 'positive_angle_deg')

@@ -11,8 +11,9 @@ from typing import Any
 
 from ...geometry.trajectories import write_tum
 from ...records import Place, StampedPose
-from ..figures import accepts, localisation_error, table_rows
+from ..measures import accepts, localisation_error
 from ..outcomes import RERANK, Outcome
+from .tables import table_rows
 
 LISTED = 20
 

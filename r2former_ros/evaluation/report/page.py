@@ -16,13 +16,15 @@ from ...model import R2Former
 from ...model.preprocess import preprocess
 from ...records import Image, LocalFeatures, Place
 from ...sources.pictures import thumbnail_jpeg
-from ..figures import accepts, judged, number, table_rows, title_of
+from ..measures import accepts, judged
 from ..outcomes import RERANK, Outcome, inside
 from ..thumbnails import place_picture
 from ..trial import Trial
 from .html import Picture, charts, command_block, folded, gallery, page, paragraph, table
+from .marks import NEAR_M, RIGHT, WRONG, marks_of
 from .overlays import attention_overlay, jpeg, matched_pair
-from .plots import LOST, RIGHT, WRONG, Mark, plan_png, precision_recall_png, recall_png
+from .plots import plan_png, precision_recall_png, recall_png
+from .tables import number, table_rows, title_of
 
 SHOWN_WORST, SHOWN_BEST, SHOWN_CANDIDATES = 6, 4, 3
 PICTURE_WIDTH = 320
@@ -162,27 +164,6 @@ class Illustrator:
         return Picture(thumbnail_jpeg(picture, PICTURE_WIDTH), caption, kind)
 
 
-def marks_of(
-    outcomes: Sequence[Outcome], places: Mapping[int, Place], min_score: float
-) -> list[Mark]:
-    """Return a mark for each query with a pose; below the smallest score it is lost."""
-    marks = []
-    for one in outcomes:
-        pose = one.query.map_T_camera
-        if pose is None:
-            continue
-        xy = float(pose[0, 3]), float(pose[1, 3])
-        if not accepts(one, min_score):
-            marks.append(Mark(xy, LOST))
-            continue
-        named = places[one.rankings[RERANK].places[0]].map_T_camera
-        if one.right(RERANK) or named is None:
-            marks.append(Mark(xy, RIGHT if one.right(RERANK) else WRONG))
-        else:
-            marks.append(Mark(xy, WRONG, (float(named[0, 3]), float(named[1, 3]))))
-    return marks
-
-
 def _plan(
     outcomes: Sequence[Outcome], places: Mapping[int, Place], min_score: float
 ) -> list[str]:
@@ -191,8 +172,8 @@ def _plan(
     if not marks or not poses:
         return []
     drawn = plan_png(np.array([pose[:2, 3] for pose in poses]), marks)
-    caption = f'lost: score below {min_score:g}; a line leads from a wrong answer to the place ' \
-              'that was named'
+    caption = f'Abstained: score below {min_score:g}. Near: not right, but within {NEAR_M:g} m. ' \
+              'A line joins a wrong answer to the place that was named instead.'
     return [charts('The route', [Picture(drawn, caption, mime='image/png')])]
 
 

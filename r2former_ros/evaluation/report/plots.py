@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,21 +14,12 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from ..measures import Curve
+from .marks import ABSTAINED, NEAR, RIGHT, WRONG, Mark
 
-RIGHT, WRONG, LOST = 'right', 'wrong', 'lost'
 GREY = '#9aa0a6'
-COLOURS = {RIGHT: '#1b8a3a', WRONG: '#c62828', LOST: '#5f7fbf'}
+COLOURS = {RIGHT: '#1b8a3a', NEAR: '#e08a00', WRONG: '#c62828', ABSTAINED: '#5f7fbf'}
 SIZE_IN = (4.6, 3.6)
 RANKS = (1, 2, 3, 5, 10, 20, 50, 100)
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Where a query was, whether its answer was right, wrong or lost, and what was named."""
-
-    xy: tuple[float, float]
-    kind: str
-    named_xy: tuple[float, float] | None = None
 
 
 def plan_png(
@@ -38,7 +28,7 @@ def plan_png(
     outlines: Sequence[NDArray[np.float64]] = (),
 ) -> bytes:
     """
-    Draw the places, and where each query was: green where the best hypothesis is right.
+    Draw the places, and each query in the colour of what became of it.
 
     A line joins a wrong answer to the place that was named instead.
 
@@ -67,7 +57,8 @@ def precision_recall_png(judged: Mapping[str, tuple[Sequence[bool], Sequence[flo
     for name, (right, scores) in judged.items():
         if any(right):
             curve = Curve.of(right, scores)
-            axes.plot(curve.recall, curve.precision, label=name, lw=1.6)
+            some = curve.true > 0  # before the first right answer both are 0, and say nothing
+            axes.plot(curve.recall[some], curve.precision[some], label=name, lw=1.6)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.02)
     axes.legend(fontsize=8)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,10 @@ from ... import __version__
 from ...config import Config, to_dict
 from ...errors import DatasetError
 from ...model import R2Former
-from ..figures import (
-    decision_figures,
-    finite,
-    latency_figures,
-    method_figures,
+from ..measures import (
+    decision_measures,
+    latency_percentiles,
+    method_measures,
     peak_memory_mb,
     state_counts,
 )
@@ -34,13 +34,13 @@ def result_of(
     ``retrieval`` and ``rerank`` stand at the top and, with every other method, in ``methods``.
     """
     places = trial.places()
-    methods = {name: method_figures(outcomes, name) for name in outcomes[0].rankings}
+    methods = {name: method_measures(outcomes, name) for name in outcomes[0].rankings}
     return dict(finite({
         'source': trial.title,
         RETRIEVAL: methods[RETRIEVAL],
         RERANK: methods[RERANK],
         'methods': methods,
-        'decision': decision_figures(outcomes, places, config.decision.min_score),
+        'decision': decision_measures(outcomes, places, config.decision.min_score),
         'states': state_counts(outcomes) if trial.in_order else {},
         'queries': sum(not one.query.negative for one in outcomes),
         'outside': len(outside(outcomes)),
@@ -48,8 +48,8 @@ def result_of(
         'left_out': trial.count - len(outcomes),
         'database': len(places),
         'protocol': f'{trial.protocol}; AUC-PR of the best answer as in VPR-Bench',
-        'latency_ms': latency_figures(outcomes, 50),
-        'latency_p95_ms': latency_figures(outcomes, 95),
+        'latency_ms': latency_percentiles(outcomes, 50),
+        'latency_p95_ms': latency_percentiles(outcomes, 95),
         'memory_mb': peak_memory_mb(),
         'map_bytes_per_place': trial.map_bytes() / len(places),
         'weights': {'fingerprint': model.fingerprint, 'origin': model.origin.text,
@@ -90,3 +90,12 @@ def read_result(path: Path) -> dict[str, Any]:
         raise DatasetError(f'{path}: is no result of r2former evaluate with its queries '
                            '(per_query)')
     return result
+
+
+def finite(tree: Any) -> Any:
+    """Replace what JSON cannot hold, NaN and infinity, by None."""
+    if isinstance(tree, Mapping):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

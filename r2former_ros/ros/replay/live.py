@@ -127,7 +127,7 @@ class LiveNode:
         image_topic: str,
         *,
         rate: float = 1.0,
-        on_image: Callable[[], None] = lambda: None,
+        on_image: Callable[[], object] = lambda: None,
     ) -> LiveRun:
         """
         Play a bag to the node and wait until it has dealt with every image it received.
