@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ..common.files import read_text
 from ..errors import ConfigError
 from .schema import flatten
 from .sections import Config, options, with_values
@@ -35,13 +36,12 @@ def load_yaml(path: str | Path, config: Config | None = None) -> Config:
     """
     Read a ROS parameter file (``/**: ros__parameters: …``) over a configuration.
 
-    :raises ConfigError: for a missing or malformed file, or what ``with_values`` refuses.
+    :raises FileError: if the file cannot be read.
+    :raises ConfigError: for a malformed file, or what ``with_values`` refuses.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read ({error.strerror})') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         reason = ' '.join(str(error).split())
         raise ConfigError(f'{path}: is not YAML ({reason})') from error
     try:

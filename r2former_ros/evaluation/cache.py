@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 import zipfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ..common.files import make_folder, replacing
 from ..errors import DatasetError
 from ..model import ImageFeatures, R2Former
 from ..records import Vector
@@ -87,12 +87,9 @@ def cached(model: R2Former, folder: Path) -> R2Former:
     """
     Return a model that keeps its answers in a folder.
 
-    :raises DatasetError: if the folder cannot be written.
+    :raises FileError: if the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(f'--cache {folder}: cannot be written ({error.strerror})') from error
+    make_folder(folder)
     return cast(R2Former, CachedModel(model, folder))
 
 
@@ -110,12 +107,6 @@ def _read(path: Path) -> list[Vector]:
 
 
 def _write(path: Path, arrays: list[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f'.{os.getpid()}.partial')
-    try:
-        with partial.open('wb') as file:
-            np.savez(file, *arrays)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DatasetError(f'{path}: cannot be written ({error.strerror})') from error
+    make_folder(path.parent)
+    with replacing(path, cache=True) as part, part.open('wb') as file:
+        np.savez(file, *arrays)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
+from ..common.files import read_text, replacing
 from ..errors import BagError
 from ..records import Pose, StampedPose
 from .poses import BODY_T_OPTICAL, pose_from_quaternion, pose_from_yaw, quaternion_xyzw
@@ -174,14 +175,11 @@ def write_tum(path: str | Path, poses: Iterable[StampedPose]) -> None:
     """
     Write poses as TUM lines, stamps with all nine decimals, metres to a nanometre.
 
-    :raises BagError: if the file cannot be written.
+    :raises FileError: if the file cannot be written.
     """
-    try:
-        with Path(path).open('w', encoding='utf-8') as file:
-            file.write('# stamp_s tx ty tz qx qy qz qw\n')
-            file.writelines(_tum_line(pose) for pose in poses)
-    except OSError as error:
-        raise BagError(f'{path}: cannot be written ({error.strerror})') from error
+    with replacing(path) as part, part.open('w', encoding='utf-8') as file:
+        file.write('# stamp_s tx ty tz qx qy qz qw\n')
+        file.writelines(_tum_line(pose) for pose in poses)
 
 
 def _tum_line(pose: StampedPose) -> str:
@@ -270,12 +268,7 @@ def _lines(path: Path) -> list[_Line]:
 
     :returns: line numbers from 1 and fields, without comments and empty lines; never empty.
     """
-    try:
-        text = path.read_text(encoding='utf-8-sig').splitlines()
-    except OSError as error:
-        raise BagError(f'{path}: cannot be read ({error.strerror})') from error
-    except UnicodeDecodeError as error:
-        raise BagError(f'{path}: is not text; {_EXPECTED}') from error
+    text = read_text(path).splitlines()
     kept = [(number, line) for number, line in enumerate(text, 1)
             if line.strip() and not line.lstrip().startswith('#')]
     if not kept:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.files import make_folder, replacing
 from ..errors import MapError
 from ..geometry.poses import BODY_T_OPTICAL, inverse, latitude_longitude, quaternion_xyzw, yaw_rad
 from ..geometry.trajectories import write_tum
@@ -99,8 +100,6 @@ def _posed(place_map: PlaceMap) -> list[tuple[Place, Pose]]:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise MapError(f'{path}: cannot be written ({error.strerror})') from error
+    make_folder(path.parent)
+    with replacing(path) as part:
+        part.write_text(text, encoding='utf-8')

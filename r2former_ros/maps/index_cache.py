@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from ..common.files import make_folder, replacing
+from ..errors import FileError
 
 LOG = logging.getLogger(__name__)
 HEAD_BYTES = 4096
@@ -27,18 +29,12 @@ Write = Callable[[bytes], int]
 
 def write_cache(path: Path, key: Key, write_body: Callable[[Write], None]) -> None:
     """Keep an index; where it cannot be written, warn: it is then built again next time."""
-    part = Path(f'{path}.{os.getpid()}.part')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open('wb') as file:
-                _write(file, key, write_body)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        LOG.warning('%s: the index cannot be kept (%s) and is built at each start', path,
-                    error.strerror or error)
+        make_folder(path.parent)
+        with replacing(path, cache=True) as part, part.open('wb') as file:
+            _write(file, key, write_body)
+    except FileError as error:
+        LOG.warning('%s, so the index is built again at each start', error.message)
 
 
 def read_key(path: Path) -> Key | None:

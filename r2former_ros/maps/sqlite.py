@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..common.files import replacing
 from ..errors import MapError
 from .store import (
     FORMAT_VERSION,
@@ -153,16 +154,10 @@ class SqliteStore:
 
         :raises MapError: if the file cannot be written.
         """
-        if not Path(path).parent.is_dir():
-            raise MapError(f'{path}: there is no folder {Path(path).parent}')
-        part = Path(f'{path}.part')
-        _unlink(part)
-        with closing(cls.create(part, header)) as store, released_on_error(store.remove):
-            yield store
-        try:
-            os.replace(part, path)
-        except OSError as error:
-            raise MapError(f'{path}: cannot be written ({error.strerror})') from error
+        with replacing(path) as part:
+            _unlink(part)
+            with closing(cls.create(part, header)) as store, released_on_error(store.remove):
+                yield store
 
     @staticmethod
     def exists(path: str | Path) -> bool:

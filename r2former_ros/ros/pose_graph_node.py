@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
-from ..errors import BagError, ConfigError, R2FormerError
+from ..common.files import require_writable
+from ..errors import ConfigError, FileError, R2FormerError
 from ..geometry.trajectories import write_tum
 from ..records import LoopClosure, StampedPose
 from ..slam.pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
@@ -73,7 +73,7 @@ class PoseGraphNode(Node):
             transform_message(correction, stamp_ns, frame_id, self._odometry_frame))
         try:
             self.write(poses)
-        except BagError as error:
+        except FileError as error:
             self.get_logger().error(
                 f'{error}; it is tried again with each new path', throttle_duration_sec=30.0)
 
@@ -81,7 +81,7 @@ class PoseGraphNode(Node):
         """
         Write the corrected path to the file, if one is named.
 
-        :raises BagError: if it cannot be written.
+        :raises FileError: if it cannot be written.
         """
         if self._file is not None and poses:
             self._file.write(poses)
@@ -150,27 +150,18 @@ class TumFile:
         :raises ConfigError: if it cannot.
         """
         self._path = Path(path).expanduser()
-        if self._path.is_dir():
-            raise ConfigError(f'pose_graph.tum_path: {self._path} is a folder; name a file in it')
-        self._unfinished = self._path.with_name(f'{self._path.name}.part')
         try:
-            write_tum(self._unfinished, [])
-        except BagError as error:
-            raise ConfigError(f'pose_graph.tum_path: {error}; name a file in a folder that can be '
-                              'written') from error
-        self._unfinished.unlink()
+            require_writable(self._path)
+        except FileError as error:
+            raise ConfigError(f'pose_graph.tum_path: {error}') from error
 
     def write(self, poses: list[StampedPose]) -> None:
         """
         Replace what is there.
 
-        :raises BagError: if it cannot be written.
+        :raises FileError: if it cannot be written.
         """
-        write_tum(self._unfinished, poses)
-        try:
-            os.replace(self._unfinished, self._path)
-        except OSError as error:
-            raise BagError(f'{self._path}: cannot be written ({error.strerror})') from error
+        write_tum(self._path, poses)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -197,7 +188,7 @@ def last_write(node: PoseGraphNode) -> int:
     """Write the whole path; the exit code is 2 where that fails."""
     try:
         node.write(node.graph.trajectory())
-    except BagError as error:
+    except FileError as error:
         node.get_logger().error(f'{error}: the corrected trajectory is lost')
         return 2
     return 0

@@ -11,7 +11,6 @@ parts are kept in the output folder and not made again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from ..common.files import digest_of, replacing
 from ..errors import ConfigError, DatasetError
 from ..model import PRESETS, R2Former, save_weights
 from ..model.checkpoint import load_model, untrained_model
@@ -29,7 +29,6 @@ from ..model.network import Origin
 from ..model.reranker import Reranker
 from ..model.vit_encoder import VitEncoder
 from .augment import AugmentConfig
-from .data.image_store import digest_of
 from .data.pools import ImagePool, PairLoader, load_pool, patch_matches
 from .data.sources import Source, clip_places
 from .engine import FINAL, Trainer
@@ -214,6 +213,5 @@ def _resized(pool: ImagePool, rows: NDArray[np.int64], size: tuple[int, int]) ->
 
 
 def _write(content: dict[str, Any], path: Path) -> None:
-    unfinished = path.with_suffix('.unfinished')
-    torch.save(content, unfinished)
-    os.replace(unfinished, path)
+    with replacing(path) as part:
+        torch.save(content, part)

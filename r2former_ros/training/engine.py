@@ -10,7 +10,6 @@ run that was killed and resumed equals one that was not.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,10 +21,10 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 
+from ..common.files import digest_of, replacing
 from ..errors import ConfigError, WeightsError
 from ..model import R2Former, save_weights
 from ..model.network import Origin
-from .data.image_store import digest_of
 from .data.sources import Batch, Source
 from .learner import Learner
 from .miner import Miner
@@ -249,9 +248,8 @@ class Trainer:
             'optimizer': self.optimizer.state_dict(), 'progress': asdict(self.progress),
             'inputs': self.inputs,
         }
-        unfinished = self.out / f'{CHECKPOINT}.unfinished'
-        torch.save(content, unfinished)
-        os.replace(unfinished, self.out / CHECKPOINT)
+        with replacing(self.out / CHECKPOINT) as part:
+            torch.save(content, part)
 
     def _resume(self) -> bool:
         """Take up the checkpoint in the folder; say whether there is one."""
@@ -273,9 +271,8 @@ class Trainer:
                 trained=True,
                 reranker_trained=self._before.reranker_trained or self.recipe.trains_reranker,
             )
-        unfinished = path.with_suffix('.unfinished')
-        save_weights(model, unfinished, config=self.inputs, half=True)
-        os.replace(unfinished, path)
+        with replacing(path) as part:
+            save_weights(model, part, config=self.inputs, half=True)
 
 
 def describe_inputs(model: R2Former, source: Source, recipe: Recipe) -> dict[str, Any]:

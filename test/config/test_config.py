@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from r2former_ros.config import Config, load_yaml, options, to_dict, to_yaml, with_values
-from r2former_ros.errors import ConfigError
+from r2former_ros.errors import ConfigError, FileError
 
 SHIPPED = Path(__file__).parents[2] / 'config' / 'localize.yaml'
 
@@ -74,5 +74,5 @@ def test_bad_files_are_named(tmp_path, text, match):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match='none.yaml: cannot be read'):
+    with pytest.raises(FileError, match='none.yaml: cannot be read'):
         load_yaml(tmp_path / 'none.yaml')

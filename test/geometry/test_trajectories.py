@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from r2former_ros.errors import BagError
+from r2former_ros.errors import BagError, FileError
 from r2former_ros.geometry.poses import angle_deg, pose_from_quaternion, pose_from_yaw, yaw_rad
 from r2former_ros.geometry.trajectories import (
     Trajectory,
@@ -132,7 +132,7 @@ def test_a_trajectory_can_be_written(tmp_path):
 
 
 def test_tum_that_cannot_be_written(tmp_path):
-    with pytest.raises(BagError, match='no_folder.*cannot be written'):
+    with pytest.raises(FileError, match='no_folder.*cannot be written'):
         write_tum(tmp_path / 'no_folder' / 'out.tum', [])
 
 
@@ -239,10 +239,10 @@ def test_malformed_files(tmp_path, text, match):
 
 
 def test_files_that_are_no_text(tmp_path):
-    with pytest.raises(BagError, match='nowhere.txt: cannot be read'):
+    with pytest.raises(FileError, match='nowhere.txt: cannot be read'):
         read_trajectory(tmp_path / 'nowhere.txt')
     (tmp_path / 'picture').write_bytes(b'\xff\xd8\xff\xe0')
-    with pytest.raises(BagError, match='picture: is not text'):
+    with pytest.raises(FileError, match='picture: is not a text file'):
         read_trajectory(tmp_path / 'picture')
 
 

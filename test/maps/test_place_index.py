@@ -159,7 +159,7 @@ def test_a_damaged_index_is_recognised_and_built_again(site, damage, caplog):
 def test_an_index_that_cannot_be_kept_is_a_warning(site, caplog):
     site.with_name('site.r2map.index').mkdir()
     index_of(site)
-    assert 'site.r2map.index: the index cannot be kept (Is a directory)' in caplog.text
+    assert 'site.r2map.index: is a folder, so the index is built again' in caplog.text
     assert sorted(path.name for path in site.parent.iterdir()) == ['site.r2map',
                                                                    'site.r2map.index']
 

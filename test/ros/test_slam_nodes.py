@@ -401,7 +401,7 @@ def test_a_file_that_cannot_be_written_ends_the_back_end_at_the_start(tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert len(said.splitlines()) == 1
-    assert f'{path}.part: cannot be written (No such file or directory)' in said
+    assert f'{path}: cannot be written (No such file or directory)' in said
 
 
 def test_a_folder_is_no_file_for_the_trajectory(tmp_path):

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...common.files import make_folder, replacing
 from ...common.process import cache_folder
 from ...errors import WeightsError
 from ..features import ImageFeatures
@@ -128,7 +129,7 @@ def export_onnx(model: R2Former, folder: str | Path) -> list[Path]:
     count = torch.export.Dim('candidates')
     dynamic = [(None,) * 3 + ({0: count},) * 3]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         return [
             _export(EncoderGraph(model.encoder), (image,), folder / ENCODER, model.fingerprint,
                     input_names=['images'], output_names=list(FEATURES)),
@@ -139,8 +140,6 @@ def export_onnx(model: R2Former, folder: str | Path) -> list[Path]:
     except ImportError as error:
         raise WeightsError('writing ONNX needs the packages onnx and onnxscript '
                            f'(pip install onnx onnxscript): {error}') from error
-    except OSError as error:
-        raise WeightsError(f'{folder}: cannot be written ({error.strerror})') from error
 
 
 def _export(
@@ -155,9 +154,8 @@ def _export(
         )
     assert program is not None  # with dynamo, a program always comes back
     program.model.metadata_props[FINGERPRINT] = fingerprint
-    unfinished = path.with_name(f'unfinished_{path.name}')
-    program.save(unfinished, external_data=False)
-    unfinished.replace(path)  # one that is there is whole: other programs look for it
+    with replacing(path) as part:
+        program.save(part, external_data=False)
     return path
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ...common.files import digest_of
 from ...config import Config
 from ...errors import DatasetError
 from ...geometry.poses import angle_deg
@@ -23,7 +24,7 @@ from ...sources.datasets import PlaceSet
 from ...sources.frames import frames_of_bag, trajectory_of
 from ..mining import Rows
 from ..recipe import Recipe
-from .image_store import Images, Size, StoredImages, digest_of, store_images
+from .image_store import Images, Size, StoredImages, store_images
 from .sources import Source
 
 REVISIT_S = 30.0

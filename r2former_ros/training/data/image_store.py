@@ -9,8 +9,6 @@ that is there is whole. Processes share it through the page cache.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.files import digest_of, replacing
 from ...records import Image
 from ...sources.pictures import read_image
 
@@ -73,11 +72,9 @@ def store_images(
     images: Iterable[Image], path: Path, size: Size, *, antialias: bool = True
 ) -> StoredImages:
     """Resize images of any sizes into a new file."""
-    unfinished = path.with_suffix('.unfinished')
-    with unfinished.open('wb') as file:
+    with replacing(path) as part, part.open('wb') as file:
         for image in images:
             file.write(resized(image, size, antialias=antialias).tobytes())
-    os.replace(unfinished, path)
     return StoredImages(path, size)
 
 
@@ -107,8 +104,3 @@ def resized(image: Image, size: Size, *, antialias: bool) -> Image:
     shrinks = antialias and image.shape[1] > width
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
-
-
-def digest_of(*things: object) -> str:
-    """Return twelve hex digits that tell apart what is listed."""
-    return hashlib.sha256('\n'.join(map(str, things)).encode()).hexdigest()[:12]

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...common.files import digest_of
 from ...errors import DatasetError
 from ...records import Image
 from ...sources.pictures import read_image
 from ..augment import AugmentConfig, Matrix, make_view
-from .image_store import StoredImages, digest_of, store_images
+from .image_store import StoredImages, store_images
 
 CLIP_FRAME = re.compile(r'(.*?)_(?:frame_)?(\d+)$')
 NEIGHBOUR_FRAMES = 1
