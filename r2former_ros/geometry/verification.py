@@ -15,6 +15,9 @@ FEWEST_MATCHES = 4
 """A homography needs four correspondences."""
 CONFIDENCE = 0.999
 ITERATIONS = 2000
+PATCH_TOLERANCE_PX = 24.0
+"""One and a half patches: how far a match may be from its homography in a drawing or ranking."""
+
 
 def count_inliers(
     query: LocalFeatures, place: LocalFeatures, longer_side_px: int, config: VerificationConfig

@@ -11,15 +11,15 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from fakes import FEATURES, FakeModel, picture
+from fakes import FakeModel, picture
 
 from r2former_ros.cli import main
 from r2former_ros.config import Config
-from r2former_ros.evaluation.report.overlays import attention_overlay, matched_pair
+from r2former_ros.evaluation.report.overlays import attention_overlay
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.geometry.trajectories import read_trajectory
 from r2former_ros.mapping.build import build_map
-from r2former_ros.model.preprocess import InputSpec, preprocess
+from r2former_ros.model.preprocess import InputSpec
 from r2former_ros.records import Frame, LocalFeatures, PosedFrame, StampedPose
 from r2former_ros.sources.bags import BagWriter
 
@@ -115,17 +115,6 @@ def test_attention_tints_the_patches_that_were_selected():
     brightest, middle, dark = (brightness[round(y * height), round(x * width)] for x, y in
                                ((8 / 128, 8 / 64), (120 / 128, 56 / 64), (60 / 128, 30 / 64)))
     assert brightest > middle > dark
-
-
-def test_matched_patches_of_an_image_with_itself_are_all_explained():
-    model, image = FakeModel(), picture(3, 96, 128)
-    features = model.encode(preprocess(image, model.spec.input)).local_features_of(0)
-    sheet, pairs, inliers = matched_pair(image, features, image, features, model.spec.input)
-    assert pairs == inliers == FEATURES
-    assert sheet.shape[1] > 2 * sheet.shape[0]
-    noise = LocalFeatures(features.xy, features.attention,
-                          np.random.default_rng(0).normal(size=(FEATURES, 3)).astype(np.float32))
-    assert matched_pair(image, features, image, noise, model.spec.input)[2] < FEATURES / 2
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason='chromium is not installed')

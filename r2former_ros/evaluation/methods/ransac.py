@@ -7,15 +7,12 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from ...geometry.verification import homography_inliers, matched_patches
+from ...geometry.verification import PATCH_TOLERANCE_PX, homography_inliers, matched_patches
 from ...maps.place_map import PlaceMap
 from ...model.preprocess import InputSpec
 from ...records import LocalFeatures
 from ..outcomes import Ranking
 from ..runner import Sight
-
-TOLERANCE_PX = 24.0
-"""One and a half patches."""
 
 
 class RansacRanking:
@@ -47,5 +44,5 @@ class RansacRanking:
         pairs = matched_patches(query, place)
         return int(homography_inliers(
             query.xy[pairs[:, 0]] * self._scale_px, place.xy[pairs[:, 1]] * self._scale_px,
-            TOLERANCE_PX,
+            PATCH_TOLERANCE_PX,
         ).sum())

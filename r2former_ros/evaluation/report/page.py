@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...config import Config, to_yaml
+from ...geometry.drawing import draw_matches
 from ...maps.place_map import PlaceMap
 from ...model import R2Former
 from ...model.preprocess import preprocess
@@ -22,12 +23,12 @@ from ..thumbnails import place_picture
 from ..trial import Trial
 from .html import Picture, charts, command_block, folded, gallery, page, paragraph, table
 from .marks import NEAR_M, RIGHT, WRONG, marks_of
-from .overlays import attention_overlay, jpeg, matched_pair
+from .overlays import attention_overlay, jpeg
 from .plots import plan_png, precision_recall_png, recall_png
 from .tables import number, table_rows, title_of
 
 SHOWN_WORST, SHOWN_BEST, SHOWN_CANDIDATES = 6, 4, 3
-PICTURE_WIDTH = 320
+PICTURE_WIDTH, MATCH_HEIGHT = 320, 270
 
 
 def trial_report(
@@ -145,8 +146,10 @@ class Illustrator:
         if place is None:
             return []
         _, (stored,) = self.place_map.features([place_id])
-        sheet, pairs, inliers = matched_pair(
-            image, features, place, stored, self.model.spec.input
+        spec = self.model.spec.input
+        sheet, pairs, inliers = draw_matches(
+            image, features, place, stored,
+            input_px=(spec.height, spec.width), height_px=MATCH_HEIGHT,
         )
         caption = f'query and first answer: {pairs} mutual best patches, ' \
                   f'a homography explains {inliers}'
