@@ -10,7 +10,7 @@ COMMA := ,
 OUT ?= demo_out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench reference clean
+.PHONY: help venv demo test lint bench docs reference clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: venv  ## check style and types
 
 bench: venv  ## time every stage of a query, plain and fast paths side by side (also demo_out/bench.json)
 	$(VENV)/bin/r2former bench small r2former-tiny --device cpu --json $(OUT)/bench.json
+
+docs: venv  ## build the documentation as a site in docs/_build; warnings are errors
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build
 
 reference: venv  ## regenerate docs/settings.md, docs/node.md and config/localize.yaml from the code
 	$(PYTHON) docs/make_reference.py
@@ -50,4 +53,4 @@ $(NEEDS): $(wildcard requirements/*.txt)
 	touch $@
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(OUT) build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OUT) docs/_build build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
