@@ -29,7 +29,7 @@ def test_a_change_of_lanes_reaches_what_numba_has_cached(module):
     assert hashlib.sha256(source).hexdigest()[:16] == module.LANES_HASH, 'write the new hash'
 
 
-def attended(qkv, kept):
+def attended(qkv, kept, heads=(0, 8, 16, 24)):
     """Mix by the kernel; (T, 96) to (kept, 32)."""
     tokens, width = len(qkv), 32
     groups = -(-tokens // lanes.LANES)
@@ -37,7 +37,8 @@ def attended(qkv, kept):
     rows = padded.reshape(groups, lanes.LANES, 3 * width).transpose(0, 2, 1)
     tiles = lanes.room(-(-tokens // long_sequences.TILE) * long_sequences.TILE_SIZE)
     mixed = lanes.room(groups * width * lanes.LANES)
-    long_sequences.attend(np.ascontiguousarray(rows).ravel(), tokens, kept, width, tiles, mixed)
+    long_sequences.attend(np.ascontiguousarray(rows).ravel(), tokens, kept, width,
+                          np.array(heads), tiles, mixed)
     return mixed.reshape(groups, width, -1).transpose(0, 2, 1).reshape(-1, width)[:kept]
 
 
@@ -57,6 +58,13 @@ def test_attention_is_softmax_attention(tokens, kept):
     np.testing.assert_allclose(attended(qkv, kept), exact(qkv, kept), atol=3e-6)
 
 
+def test_attention_of_heads_left_out_is_zero():
+    qkv = np.random.default_rng(0).standard_normal((301, 96)).astype(np.float32)
+    whole, part = attended(qkv, 140), attended(qkv, 140, heads=(8,))
+    assert (part[:, 8:16] == whole[:, 8:16]).all()
+    assert not part[:, :8].any() and not part[:, 16:].any()
+
+
 @pytest.mark.parametrize('tokens', [99, 700])
 @pytest.mark.parametrize('scale', [1e-3, 8.0, 40.0])
 def test_attention_neither_overflows_nor_vanishes(scale, tokens):
@@ -70,7 +78,8 @@ def test_attention_neither_overflows_nor_vanishes(scale, tokens):
 @pytest.mark.parametrize(('count', 'tokens'), [(1, 5), (128, 5), (301, 5), (301, 1), (2, 15),
                                                (2, 16), (2, 127), (2, 128), (1, 600)])
 @pytest.mark.parametrize(('silent', 'silent_block'), [
-    ('nothing', 0), ('attention', 0), ('mlp', 0), ('both', 0), ('attention', 1), ('both', 1)])
+    ('nothing', 0), ('attention', 0), ('mlp', 0), ('both', 0), ('attention', 1), ('both', 1),
+    ('some heads', 0), ('some heads', 1), ('all heads', 0), ('all heads', 1)])
 def test_sequences_go_through_blocks_as_by_pytorch(count, tokens, silent, silent_block):
     """More and fewer than there are lanes; weights large enough that attention is not flat."""
     generator = torch.Generator().manual_seed(count)
@@ -82,6 +91,8 @@ def test_sequences_go_through_blocks_as_by_pytorch(count, tokens, silent, silent
                        'both': ['attn.proj', 'mlp.fc2']}.get(silent, []):
             for parameter in reranker.block_1[silent_block].get_submodule(branch).parameters():
                 parameter.zero_()
+        project = reranker.block_1[silent_block].attn.proj.weight
+        project[:, {'some heads': slice(8, 24), 'all heads': slice(32)}.get(silent, slice(0))] = 0
         sequences = 3 * torch.randn(count, tokens, 32, generator=generator)
         given = reranker.block_1, reranker.class_token_1, sequences, reranker.norm
         layers = {reranker.block_1: tuple(map(lanes.layers_of, reranker.block_1))}

@@ -37,7 +37,7 @@ compiled: Any = numba.njit(fastmath=True, nogil=True, cache=True, error_model='n
 class Layers(NamedTuple):
     """A timm ``Block`` as arrays, which share its memory where they can."""
 
-    attends: bool  # whether attention adds anything
+    heads: NDArray[np.int64]  # where heads begin, of those by which attention adds anything
     adds: bool  # whether the MLP does
     norm_1: Arrays
     qkv: Arrays
@@ -52,7 +52,7 @@ def layers_of(block: Any) -> Layers:
     parts = [slice(first, first + HIDDEN) for first in range(0, len(widen[1]), HIDDEN)]
     none = np.zeros_like(narrow[1])
     return Layers(
-        attends=not is_silent(block.attn.proj),
+        heads=_live_heads(block.attn.proj),
         adds=not is_silent(block.mlp.fc2),
         norm_1=arrays_of(block.norm1),
         qkv=arrays_of(block.attn.qkv),
@@ -63,6 +63,15 @@ def layers_of(block: Any) -> Layers:
              (np.ascontiguousarray(narrow[0][:, part]), none if part.start else narrow[1]))
             for part in parts),
     )
+
+
+def _live_heads(project: Any) -> NDArray[np.int64]:
+    """Return where heads begin that a projection reads; a bias needs one of them."""
+    if is_silent(project):
+        return np.empty(0, np.int64)
+    read = project.weight.detach().numpy().any(axis=0).reshape(-1, HEAD).any(axis=1)
+    read[0] |= not read.any()
+    return np.flatnonzero(read) * HEAD
 
 
 def arrays_of(layer: Any) -> Arrays:

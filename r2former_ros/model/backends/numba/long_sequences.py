@@ -17,7 +17,7 @@ import numpy as np
 
 from .lanes import HEAD, HIDDEN, LANES, add_mlp, compiled, linear, normalise, power_of_two, room
 
-LANES_HASH = '9bf299d447483a09'
+LANES_HASH = 'adaf9f6e4b97345c'
 """Of lanes.py, which is compiled into this: numba's cache sees changes of this file only."""
 TILE = 4 * LANES
 """Tokens that attention works on at a time: 35 KB, which fit a first cache of 48 KB."""
@@ -51,13 +51,13 @@ def summarise_long(tokens: Any, start: Any, blocks: Any, norm: Any, out: Any) ->
         _load(tokens[sequence], start, x)
         for number, block in enumerate(blocks):
             kept = 1 if number == len(blocks) - 1 else length
-            if block.attends:
+            if len(block.heads):
                 for group in range(groups):
                     normalise(x, group * width, block.norm_1, row, scratch)
                     linear(row, block.qkv, qkv, 3 * group * width, False)
-                attend(qkv, length, kept, width, tiles, mixed)
+                attend(qkv, length, kept, width, block.heads, tiles, mixed)
             for group in range(math.ceil(kept / LANES)):
-                if block.attends:
+                if len(block.heads):
                     linear(mixed[group * width * LANES :], block.project, x, group * width, True)
                 if block.adds:
                     add_mlp(block.norm_2, block.mlp, x, group * width, row, hidden, scratch)
@@ -79,19 +79,23 @@ def _load(tokens: Any, start: Any, x: Any) -> None:
 
 
 @compiled
-def attend(qkv: Any, length: int, kept: int, width: int, tiles: Any, mixed: Any) -> None:
+def attend(
+    qkv: Any, length: int, kept: int, width: int, heads: Any, tiles: Any, mixed: Any
+) -> None:
     """
     Mix the values of all tokens for the first of them: softmax(q k^T / sqrt(8)) v.
 
     :param qkv: in each group 3 W rows of lanes: queries, keys and values, each of W / 8 heads.
     :param length: tokens; lanes behind them are left out.
     :param kept: tokens to mix for.
+    :param heads: where heads begin; those left out give zeros.
     :param tiles: room for the tokens of one head.
     :param mixed: in each group W rows of lanes.
     """
     queries, shifts = np.empty((kept, HEAD), np.float32), np.empty(kept, np.float32)
     sums = np.empty((kept, HEAD + 1), np.float32)
-    for head in range(0, width, HEAD):
+    mixed[:] = 0
+    for head in heads:
         _load_tiles(qkv, length, width, head, tiles)
         _load_queries(qkv, width, head, tiles, queries, shifts)
         sums[:] = 0

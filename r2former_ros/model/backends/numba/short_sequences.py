@@ -15,7 +15,7 @@ import numpy as np
 
 from .lanes import HEAD, HIDDEN, LANES, add_mlp, compiled, linear, normalise, power_of_two, room
 
-LANES_HASH = '9bf299d447483a09'
+LANES_HASH = 'adaf9f6e4b97345c'
 """Of lanes.py, which is compiled into this: numba's cache sees changes of this file only."""
 
 
@@ -64,25 +64,27 @@ def _run(
     x: Any, qkv: Any, row: Any, hidden: Any, scores: Any,
 ) -> None:
     """Run a block in place, for the first tokens of each sequence; all are keys and values."""
-    if block.attends:
+    if len(block.heads):
         for token in range(length):
             normalise(x, token * width, block.norm_1, row, scores)
             linear(row, block.qkv, qkv, 3 * token * width, False)
     for token in range(kept):
-        if block.attends:
-            _attend(qkv, token, length, width, row, scores)
+        if len(block.heads):
+            _attend(qkv, token, length, width, block.heads, row, scores)
             linear(row, block.project, x, token * width, True)
         if block.adds:
             add_mlp(block.norm_2, block.mlp, x, token * width, row, hidden, scores)
 
 
 @compiled
-def _attend(qkv: Any, token: int, length: int, width: int, out: Any, scores: Any) -> None:
-    """Mix the values of a sequence's tokens for one of them."""
+def _attend(
+    qkv: Any, token: int, length: int, width: int, heads: Any, out: Any, scores: Any
+) -> None:
+    """Mix the values of a sequence's tokens for one of them; heads left out give zeros."""
     scale = np.float32(math.log2(math.e) / math.sqrt(HEAD))
     total = scores[length * LANES :]
     out[:] = 0
-    for head in range(0, width, HEAD):
+    for head in heads:
         query = _rows(qkv, 3 * token * width + head)
         for other in range(length):
             key = _rows(qkv, (3 * other + 1) * width + head)
