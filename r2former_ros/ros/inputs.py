@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node listens to: images and odometry."""
+"""What the node subscribes to: images and odometry."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from ..config import NodeConfig
 from ..geometry.trajectories import PoseBuffer
-from ..records import Pose
 from .conversions import stamped_pose_from
 from .interface import COMPRESSED, IMAGE, ODOMETRY
 
 ImageLike = Image | CompressedImage
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
-"""For timers that must run on when simulated time stands still."""
+"""For timers that must keep running while simulated time stands still."""
 RELIABILITIES = {
     'reliable': ReliabilityPolicy.RELIABLE, 'best_effort': ReliabilityPolicy.BEST_EFFORT,
 }
@@ -48,7 +47,7 @@ class ImageInput:
         return str(self._subscription.topic_name)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Unsubscribe."""
         self._drop_timer()
         self._node.destroy_subscription(self._subscription)
 
@@ -79,33 +78,32 @@ class ImageInput:
             self._falling_back = None
 
 
-class OdometryInput:
-    """The subscription to odometry: where the camera was at an image's stamp."""
+class OdometryBuffer(PoseBuffer):
+    """Recent odometry: ``odom_T_camera`` at an image's stamp, and the frame it is in."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.frame_id = ''
+
+
+class OdometryInput:
+    """The subscription that fills an odometry buffer."""
+
+    def __init__(self, node: Node, buffer: OdometryBuffer) -> None:
         self._node = node
-        self._poses = PoseBuffer()
+        self._buffer = buffer
         self._subscription = node.create_subscription(
-            ODOMETRY.message, ODOMETRY.name, self._on_odometry, ODOMETRY.qos
-        )
-
-    def at(self, stamp_ns: int) -> Pose | None:
-        """Return ``odom_T_camera`` (4, 4) at a stamp, None where odometry says nothing of it."""
-        return self._poses.at(stamp_ns)
-
-    def may_come(self, stamp_ns: int) -> bool:
-        """Say whether odometry is still on its way to a stamp."""
-        return self._poses.may_come(stamp_ns)
+            ODOMETRY.message, ODOMETRY.name, self.take, ODOMETRY.qos)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
 
-    def _on_odometry(self, message: Odometry) -> None:
-        self.frame_id = message.header.frame_id
+    def take(self, message: Odometry) -> None:
+        """Add one message to the buffer."""
+        self._buffer.frame_id = message.header.frame_id
         try:
-            self._poses.add(stamped_pose_from(message))
+            self._buffer.add(stamped_pose_from(message))
         except ValueError as error:
             self._node.get_logger().warning(
                 f'odometry skipped: {error}', throttle_duration_sec=10.0)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
@@ -22,11 +22,9 @@ from ..recognizer import Recognizer
 from ..records import Frame, Pose, PosedFrame
 from ..slam.loop_closure import LoopCloser
 from .conversions import camera_from, loop_message
+from .inputs import OdometryBuffer
 from .interface import CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP, create_publisher
-from .outputs import Seen
-
-if TYPE_CHECKING:
-    from .localizer import Localizer
+from .seen import Seen
 
 MOST_WAITING = 10
 """Frames that wait for odometry; beyond this the oldest is left out."""
@@ -35,7 +33,9 @@ MOST_WAITING = 10
 class LoopReporter:
     """Grow a map of this drive and publish ``~/loop_closures``."""
 
-    def __init__(self, node: Localizer, model: R2Former, config: Config) -> None:
+    def __init__(
+        self, node: LifecycleNode, model: R2Former, config: Config, odometry: OdometryBuffer
+    ) -> None:
         """
         Begin a map.
 
@@ -50,6 +50,7 @@ class LoopReporter:
             raise
         self.closer = LoopCloser(past, config)
         self._node = node
+        self._odometry = odometry
         self._waiting: deque[Seen] = deque(maxlen=MOST_WAITING)
         self._reported = 0
         self._publisher = create_publisher(node, LOOP_CLOSURES)
@@ -71,27 +72,26 @@ class LoopReporter:
         if len(self._waiting) == self._waiting.maxlen:
             self._warn_of(self._waiting[0].frame)
         self._waiting.append(seen)
-        odometry = self._node.odometry
-        while self._waiting and odometry is not None:
+        while self._waiting:
             stamp_ns = self._waiting[0].frame.stamp_ns
             pose = self._waiting[0].odom_T_camera
             if pose is None:
-                pose = odometry.at(stamp_ns)
-            if pose is None and odometry.may_come(stamp_ns):
+                pose = self._odometry.at(stamp_ns)
+            if pose is None and self._odometry.may_come(stamp_ns):
                 break
             first = self._waiting.popleft()
             if pose is None:
                 self._warn_of(first.frame)
             else:
-                self._offer(first, pose, odometry.frame_id)
+                self._offer(first, pose)
 
-    def _offer(self, seen: Seen, pose: Pose, odometry_frame: str) -> None:
+    def _offer(self, seen: Seen, pose: Pose) -> None:
         frame = seen.frame
         posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}')
         result = self.closer.offer(
-            posed, seen.features, saved=self._node.recognizer, known=seen.recognition.hypotheses)
+            posed, seen.features, saved=seen.recognizer, known=seen.recognition.hypotheses)
         for loop in result.loops if result else ():
-            frame_id = self.config.map.frame_id if loop.in_saved_map else odometry_frame
+            frame_id = self.config.map.frame_id if loop.in_saved_map else self._odometry.frame_id
             self._publisher.publish(loop_message(loop, frame_id))
             self._reported += 1
 

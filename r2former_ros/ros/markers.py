@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees in RViz: markers and a debug image, made only while somebody looks."""
+"""What a person sees in RViz: markers and a debug image, made only while subscribed."""
 
 from __future__ import annotations
+
+from weakref import ref
 
 import cv2
 import numpy as np
@@ -21,7 +23,7 @@ from ..records import Hypothesis, Image, LocalFeatures, Recognition, State
 from ..sources.encodings import decode_compressed
 from .conversions import header_from
 from .interface import DEBUG_IMAGE, MARKERS, create_publisher
-from .outputs import Seen
+from .seen import Seen
 
 GREY = ColorRGBA(r=0.6, g=0.6, b=0.6, a=0.8)
 COLOURS = {
@@ -30,46 +32,40 @@ COLOURS = {
     State.LOCALIZED: ColorRGBA(r=0.2, g=0.8, b=0.3, a=1.0),
 }
 PLACES_REPEATS = 3
-"""So many images bring the places: a viewer may be known before it knows the publisher."""
+"""Number of images sent with the places: the first may be lost while a viewer connects."""
 PICTURE_HEIGHT = 240
 DRAWN_MATCHES = 40
 GREEN, WHITE, FONT = (80, 220, 100), (255, 255, 255), cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Pictures:
-    """The publishers of what a person looks at."""
+    """The publishers of markers and the debug image."""
 
     def __init__(self, node: LifecycleNode) -> None:
         self.config = Config()
-        self._recognizer: Recognizer | None = None
+        self._shown: ref[Recognizer] | None = None  # weak: a map that is closed can be freed
         self._places: Marker | None = None
         self._places_due = 0
         self._viewers = 0
         self._markers = create_publisher(node, MARKERS)
         self._debug_image = create_publisher(node, DEBUG_IMAGE)
 
-    def show(self, recognizer: Recognizer | None) -> None:
-        """Take the map that is drawn from now on, None to let go of it."""
-        self._recognizer = recognizer
-        self._places = None
-        self._places_due = PLACES_REPEATS
-
     def publish(self, seen: Seen) -> None:
-        """Draw one image's result for those who look."""
-        recognizer = self._recognizer
-        if recognizer is None:
-            return
+        """Draw one image's result for the topics that have subscribers."""
+        if self._shown is None or self._shown() is not seen.recognizer:
+            self._shown, self._places = ref(seen.recognizer), None
+            self._places_due = PLACES_REPEATS
         before, self._viewers = self._viewers, self._markers.get_subscription_count()
         if self._viewers > before:
             self._places_due = PLACES_REPEATS
         if self._viewers:
-            self._markers.publish(self._marker_array(recognizer, seen.recognition))
+            self._markers.publish(self._marker_array(seen.recognizer, seen.recognition))
         if self._debug_image.get_subscription_count():
             self._debug_image.publish(image_message(
-                debug_picture(recognizer, seen), seen.recognition.stamp_ns, seen.frame.frame_id))
+                debug_picture(seen), seen.recognition.stamp_ns, seen.frame.frame_id))
 
     def _marker_array(self, recognizer: Recognizer, recognition: Recognition) -> MarkerArray:
-        """Return what the image changed, and the places, which stay, for a new map or viewer."""
+        """Return the markers of one image, with the places for a new map or subscriber."""
         first = recognition.hypotheses[: self.config.node.hypotheses]
         markers = [hypotheses_marker(first), state_marker(recognition)]
         if self._places_due:
@@ -119,10 +115,10 @@ def state_marker(recognition: Recognition) -> Marker:
     return marker
 
 
-def debug_picture(recognizer: Recognizer, seen: Seen) -> Image:
+def debug_picture(seen: Seen) -> Image:
     """Draw the query beside its best match, (H, W, 3) RGB, with lines between matched patches."""
     query = _at_height(seen.frame.image)
-    best = seen.recognition.best
+    recognizer, best = seen.recognizer, seen.recognition.best
     place = _thumbnail(recognizer, best)
     picture = np.ascontiguousarray(np.hstack([query, place]))
     if best is not None:

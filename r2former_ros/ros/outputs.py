@@ -1,38 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says of every image: hypotheses, state and pose."""
+"""What the node publishes about every image: hypotheses, state and pose."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import String
 
 from ..config import Config
 from ..decision import pose_covariance
-from ..model import ImageFeatures
-from ..records import Belief, Frame, Pose, Recognition, State
+from ..records import Belief, State
 from .conversions import hypotheses_message, pose_message
 from .interface import HYPOTHESES, POSE, STATE, create_publisher
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """One image that was recognised, as every consumer gets it, in the worker thread."""
-
-    frame: Frame
-    recognition: Recognition
-    features: ImageFeatures
-    odom_T_camera: Pose | None
-
-
-Consumer = Callable[[Seen], None]
+from .seen import Seen
 
 
 class Outputs:
-    """The publishers of what was recognised."""
+    """The publishers of results."""
 
     def __init__(self, node: LifecycleNode) -> None:
         self.config = Config()
@@ -42,7 +26,7 @@ class Outputs:
         self._state = create_publisher(node, STATE)
 
     def publish(self, seen: Seen) -> None:
-        """Say where the camera is; the pose only when localized."""
+        """Publish hypotheses and state, and the pose while localized."""
         recognition = seen.recognition
         first = recognition.hypotheses[: self.config.node.hypotheses]
         self._hypotheses.publish(
@@ -52,7 +36,7 @@ class Outputs:
             self._publish_pose(recognition.belief, recognition.stamp_ns)
 
     def say_state(self, state: State, *, again: bool = False) -> None:
-        """Publish the state if it has changed, or again for a new beginning."""
+        """Publish the state if it has changed, or in any case with ``again``."""
         if again or state is not self._said:
             self._said = state
             self._state.publish(String(data=state.value))

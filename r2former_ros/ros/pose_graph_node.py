@@ -11,7 +11,6 @@ import numpy as np
 import rclpy
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
@@ -24,7 +23,7 @@ from .conversions import loops_from, path_message, stamped_pose_from, transform_
 from .inputs import STEADY
 from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH
 from .parameters import declare_parameters, read_config, refuse_changes
-from .spinning import end_process, spin_until_interrupted
+from .spinning import end_process, run
 
 SECTION = 'pose_graph.'
 STARTED = 'is read when the node starts: start it again with the new value'
@@ -173,10 +172,8 @@ def main(args: list[str] | None = None) -> int:
         rclpy.logging.get_logger('pose_graph').error(str(error))
         rclpy.try_shutdown()
         return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        spin_until_interrupted(executor)
+        run(node)
     finally:
         exit_code = last_write(node)
         node.destroy_node()

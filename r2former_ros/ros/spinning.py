@@ -9,7 +9,15 @@ import signal
 import sys
 from typing import NoReturn
 
-from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+
+def run(node: Node) -> None:
+    """Spin a node on its own until an interrupt or a shutdown."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spin_until_interrupted(executor)
 
 
 def spin_until_interrupted(executor: Executor) -> None:

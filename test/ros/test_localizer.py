@@ -29,13 +29,14 @@ from r2former_ros.errors import R2FormerError
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
 from r2former_ros.recognizer import Recognizer, load_configured
-from r2former_ros.records import Frame, PosedFrame, Recognition, State
+from r2former_ros.records import Frame, PosedFrame, State
 from r2former_ros.ros import interface
 from r2former_ros.ros.conversions import header_from, pose_from
-from r2former_ros.ros.diagnostics import WINDOW, Statistics, status_of
+from r2former_ros.ros.diagnostics import status_of
 from r2former_ros.ros.localizer import Localizer
 from r2former_ros.ros.replay.live import LiveNode, own_domain
 from r2former_ros.ros.spinning import spin_until_interrupted
+from r2former_ros.ros.statistics import Snapshot, Statistics
 from r2former_ros.sources.pictures import thumbnail_jpeg
 
 pytestmark = pytest.mark.ros
@@ -82,8 +83,7 @@ def make_node(config):
 
     yield make
     for node in nodes:
-        node._stop()
-        node._release()
+        node.close()
         node.destroy_node()
     for context in contexts:
         context.__exit__(None, None, None)
@@ -99,7 +99,7 @@ def image_message(seed, stamp_ns, encoding='rgb8'):
 
 def work(node, message):
     """Deal with an image as the node's two threads do."""
-    return node._work(node._prepare(message))
+    return node.active.worker.work(node.active.worker.prepare(message))
 
 
 def wait_for(condition):
@@ -153,14 +153,15 @@ LINGERING = """
 import sys, time
 from pathlib import Path
 from r2former_ros.ros import localizer
+from r2former_ros.ros.worker import ImageWorker
 
-def lingering(node, prepared, see=localizer.Localizer._see):
+def lingering(worker, prepared, see=ImageWorker._see):
     if prepared.frame.stamp_ns % 1_000_000_000 == 99:
         Path({flag!r}).touch()
         time.sleep(1.0)
-    return see(node, prepared)
+    return see(worker, prepared)
 
-localizer.Localizer._see = lingering
+ImageWorker._see = lingering
 sys.exit(localizer.main())
 """
 
@@ -249,7 +250,7 @@ def test_the_lifecycle_repeats_without_growing(make_node):
     assert memory_mb[-1] - max(memory_mb[:50]) < 30
     if state == 'active':
         node.trigger_deactivate()
-    assert node.worker is None and node.images is None
+    assert node.active is None
     assert node.trigger_shutdown() == SUCCESS
 
 
@@ -302,20 +303,21 @@ def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
     assert 'configure' in reload(ask(), Trigger.Response()).message
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     assert work(node, image_message(1, 5))
-    assert node.statistics.state is State.LOCALIZED
-    before = node.recognizer
+    assert node.active.statistics.state is State.LOCALIZED
+    before = node.configured.recognizer
     assert reload(ask(), Trigger.Response()).message.startswith('6 places in ')
-    assert node.recognizer is not before and node.recognizer.model is before.model
-    assert node.statistics.state is State.LOST
+    assert node.active.worker.recognizer is node.configured.recognizer is not before
+    assert node.configured.recognizer.model is before.model
+    assert node.active.statistics.state is State.LOST
     assert work(node, image_message(1, 6)) and reset(ask(), Trigger.Response()).success
-    assert node.statistics.state is State.LOST
+    assert node.active.statistics.state is State.LOST
     client = node.create_client(Trigger, '~/localize_once')
     assert client.wait_for_service(WAIT_S)
     future = client.call_async(ask())
 
     def answered():
         if node.services_offered._asked:
-            node.worker.offer(image_message(2, 7))
+            node.active.worker.offer(image_message(2, 7))
         return future.done()
 
     spin_until(node, answered)
@@ -377,17 +379,17 @@ def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
 
 def test_an_error_nobody_expected_is_traced_once_in_a_while(make_node, capfd):
     node = make_node()
-    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
 
     def broken(_):
         raise KeyError('a bug')
 
     node.consumers.append(broken)
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     assert [work(node, image_message(1, i)) for i in range(3)] == [False] * 3
     said = capfd.readouterr().err
     assert said.count('Traceback') == 1
     assert said.count("image of stamp 0 failed: KeyError: 'a bug'") == 1
-    assert node.statistics.last_failure == "KeyError: 'a bug'"
+    assert node.active.statistics.last_failure == "KeyError: 'a bug'"
 
 
 @pytest.fixture
@@ -422,18 +424,17 @@ def test_an_interrupt_ends_what_runs_and_other_errors_are_raised(interrupt_handl
 
 
 def test_odometry_at_the_stamp_of_an_image_reaches_the_consumers(make_node):
-    node = make_node()
+    node, seen = make_node(), []
+    node.consumers.append(seen.append)
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     for second in (1, 2):
         message = Odometry(header=header_from(second * 10**9, 'odom'))
         message.pose.pose = pose_from(pose_from_yaw(4.0 * second, 0, 0))
-        node.odometry._on_odometry(message)
-    seen = []
-    node.consumers.append(seen.append)
+        node.active.odometry.take(message)
     assert work(node, image_message(1, 1_500_000_000))
     assert work(node, image_message(1, 9_000_000_000))
     assert seen[0].odom_T_camera[0, 3] == pytest.approx(6.0)
-    assert seen[1].odom_T_camera is None and node.odometry.frame_id == 'odom'
+    assert seen[1].odom_T_camera is None and node.configured.odometry.frame_id == 'odom'
 
 
 @pytest.mark.parametrize(('changes', 'match'), [
@@ -469,8 +470,8 @@ def test_parameters_are_checked_and_change_at_run_time_where_they_can(make_node)
     late, at_once = node.set_parameters([
         Parameter('model.device', value='cuda'), Parameter('decision.min_score', value=0.5)])
     assert not late.successful and 'model.device is read when' in late.reason
-    assert at_once.successful and node.recognizer.config.decision.min_score == 0.5
-    assert node.recognizer.filter.config.min_score == 0.5
+    assert at_once.successful and node.configured.recognizer.config.decision.min_score == 0.5
+    assert node.configured.recognizer.filter.config.min_score == 0.5
 
 
 def test_a_failure_late_in_configuring_lets_everything_go(make_node, monkeypatch):
@@ -482,7 +483,7 @@ def test_a_failure_late_in_configuring_lets_everything_go(make_node, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Recognizer, 'warm_up', exhausted)
         assert node.trigger_configure() == FAILURE
-    assert node.recognizer is None
+    assert node.configured is None
     (device,) = node.set_parameters([Parameter('model.device', value='cpu')])
     assert device.successful, device.reason
     assert node.trigger_configure() == SUCCESS
@@ -490,8 +491,7 @@ def test_a_failure_late_in_configuring_lets_everything_go(make_node, monkeypatch
 
 def test_diagnostics_tell_two_nodes_apart():
     names = [
-        status_of(name, Statistics(0.0), Counters(), silent_topic='', queue_age_s=0.0,
-                  constants={}).name
+        status_of(name, Snapshot(Statistics(0.0), Counters())).name
         for name in ('/front/localizer', '/rear/localizer')
     ]
     assert names == ['r2former_ros: front/localizer', 'r2former_ros: rear/localizer']
@@ -530,15 +530,3 @@ def spin_until(node, condition):
         assert time.monotonic() < until, 'waited in vain'
     executor.remove_node(node)
     executor.shutdown()
-
-
-def test_a_bad_image_is_old_news_after_as_many_good_ones_as_are_counted():
-    statistics = Statistics(0.0)
-    statistics.saw_bad('torn')
-    statistics.saw_failure('full')
-    good = Recognition(0, State.LOST, (), (), {'encode': 1.0})
-    for _ in range(WINDOW - 1):
-        statistics.saw(good, 1.0)
-    assert (statistics.last_bad, statistics.last_failure) == ('torn', 'full')
-    statistics.saw(good, 1.0)
-    assert (statistics.last_bad, statistics.last_failure) == ('', '')

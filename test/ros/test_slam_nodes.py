@@ -176,9 +176,9 @@ def test_a_saved_map_and_the_own_past_are_told_apart(make_node, tmp_path):  # no
                         'loop_closure.folder': tmp_path})
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     published = []
-    node.loops._publisher.publish = published.append
+    node.configured.loops._publisher.publish = published.append
     for i in range(6):
-        node.odometry._on_odometry(odometry_message(i))
+        node.active.odometry.take(odometry_message(i))
         assert work(node, image_message(i % 4, (i + 1) * 10**9))
     frames = [(one.header.stamp.sec, one.header.frame_id) for one in published]
     assert [frame for _, frame in frames].count('site') == 6
@@ -189,11 +189,11 @@ def test_without_odometry_nothing_is_added_and_no_file_stays(make_node, tmp_path
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': '""'})
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     assert work(node, image_message(1, 5))
-    assert len(node.loops.place_map) == 0
+    assert len(node.configured.loops.place_map) == 0
     assert len(list(tmp_path.glob('*.r2map'))) == 1
     assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
     assert list(tmp_path.iterdir()) == []
-    assert node.loops is None
+    assert node.configured is None
 
 
 def test_a_drive_that_cannot_begin_leaves_no_file(make_node, tmp_path, monkeypatch):  # noqa: F811
@@ -203,7 +203,7 @@ def test_a_drive_that_cannot_begin_leaves_no_file(make_node, tmp_path, monkeypat
     monkeypatch.setattr(loop_reporter, 'Recognizer', exhausted)
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
     assert node.trigger_configure() == FAILURE
-    assert list(tmp_path.iterdir()) == [] and node.loops is None
+    assert list(tmp_path.iterdir()) == [] and node.configured is None
 
 
 def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
@@ -211,9 +211,9 @@ def test_a_frame_waits_for_late_odometry(make_node, tmp_path):  # noqa: F811
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
     for i, places in enumerate((0, 1, 2, 3)):
         assert work(node, image_message(i, (i + 1) * 10**9))
-        assert len(node.loops.place_map) == places
-        node.odometry._on_odometry(odometry_message(i))
-    stamps = [place.stamp_ns for place in node.loops.place_map.places().values()]
+        assert len(node.configured.loops.place_map) == places
+        node.active.odometry.take(odometry_message(i))
+    stamps = [place.stamp_ns for place in node.configured.loops.place_map.places().values()]
     assert stamps == [10**9, 2 * 10**9, 3 * 10**9]
 
 
@@ -225,27 +225,27 @@ def test_a_full_disk_is_said_once_in_a_while_and_localizing_goes_on(
     hypotheses, statuses = [], []
     node.outputs._hypotheses.publish = hypotheses.append
     node.diagnostics._publisher.publish = lambda message: statuses.extend(message.status)
-    full = node.loops.place_map.store
+    full = node.configured.loops.place_map.store
     with monkeypatch.context() as patch:
         patch.setattr(full, 'append', raising_full(full.location))
         for i in range(3):
-            node.odometry._on_odometry(odometry_message(i))
-            node.worker.offer(image_message(i, (i + 1) * 10**9))
-            wait_for(lambda n=i + 1: node.worker.counters.bad == n)
-    counters = node.worker.counters
+            node.active.odometry.take(odometry_message(i))
+            node.active.worker.offer(image_message(i, (i + 1) * 10**9))
+            wait_for(lambda n=i + 1: node.active.worker.counters.bad == n)
+    counters = node.active.worker.counters
     assert (counters.received, counters.used, counters.dropped) == (3, 0, 0)
-    assert len(hypotheses) == 3 and len(node.loops.place_map) == 0
+    assert len(hypotheses) == 3 and len(node.configured.loops.place_map) == 0
     said = capfd.readouterr().err
     assert said.count('ERROR') == 1 and 'Traceback' not in said
     assert (f'image of stamp {10**9} failed: {full.location}: cannot be written (database or disk '
             'is full); is the disk full? Places added before are safe\n') in said
-    node.diagnostics._publish()
+    node.diagnostics.publish()
     assert statuses[0].level == DiagnosticStatus.ERROR
     assert 'is the disk full?' in statuses[0].message
-    node.odometry._on_odometry(odometry_message(3))
-    node.worker.offer(image_message(3, 4 * 10**9))
-    wait_for(lambda: node.worker.counters.used == 1)
-    assert len(node.loops.place_map) == 1
+    node.active.odometry.take(odometry_message(3))
+    node.active.worker.offer(image_message(3, 4 * 10**9))
+    wait_for(lambda: node.active.worker.counters.used == 1)
+    assert len(node.configured.loops.place_map) == 1
 
 
 def raising_full(location):
@@ -269,7 +269,7 @@ def test_a_false_accept_rate_asks_only_the_saved_map_for_a_calibration(
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': saved,
                         'decision.false_accept_rate': 0.2})
     assert node.trigger_configure() == SUCCESS
-    assert node.recognizer.calibration is not None
+    assert node.configured.recognizer.calibration is not None
 
 
 def test_what_changes_at_run_time_reaches_the_own_past(make_node, tmp_path):  # noqa: F811
@@ -277,22 +277,22 @@ def test_what_changes_at_run_time_reaches_the_own_past(make_node, tmp_path):  # 
     assert node.trigger_configure() == SUCCESS
     (result,) = node.set_parameters([Parameter('rerank.candidates', value=3)])
     assert result.successful
-    assert node.loops.closer.past.config.rerank.candidates == 3
-    assert node.loops.closer.config.rerank.candidates == 3
+    assert node.configured.loops.closer.past.config.rerank.candidates == 3
+    assert node.configured.loops.closer.config.rerank.candidates == 3
 
 
 def test_intrinsics_reach_the_loop_closer(make_node, tmp_path):  # noqa: F811
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
     assert node.trigger_configure() == SUCCESS
     message = CameraInfo(width=128, height=96, distortion_model='plumb_bob')
-    node.loops._on_camera(message)
-    assert node.loops.closer.camera is None
+    node.configured.loops._on_camera(message)
+    assert node.configured.loops.closer.camera is None
     message.k = [100.0, 0.0, 64.0, 0.0, 110.0, 48.0, 0.0, 0.0, 1.0]
-    node.loops._on_camera(message)
-    assert node.loops.closer.camera.matrix[1].tolist() == [0.0, 110.0, 48.0]
+    node.configured.loops._on_camera(message)
+    assert node.configured.loops.closer.camera.matrix[1].tolist() == [0.0, 110.0, 48.0]
     message.distortion_model = 'omni'
-    node.loops._on_camera(message)
-    assert node.loops.closer.camera is None
+    node.configured.loops._on_camera(message)
+    assert node.configured.loops.closer.camera is None
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The markers: the places of a map are many, and not sent with every image."""
+"""Markers: a map has many places, so they are not sent with every image."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +17,8 @@ from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, PosedFrame
-from r2former_ros.ros import markers as pictures
-from r2former_ros.ros.outputs import Seen
+from r2former_ros.ros import markers
+from r2former_ros.ros.seen import Seen
 
 pytestmark = pytest.mark.ros
 
@@ -26,7 +27,7 @@ class FakePublisher:
     """Keep what is published; somebody looks at markers only."""
 
     def __init__(self, topic):
-        self.viewers = topic is pictures.MARKERS
+        self.viewers = topic is markers.MARKERS
         self.messages = []
 
     def get_subscription_count(self):
@@ -37,16 +38,16 @@ class FakePublisher:
 
 
 def test_places_come_for_a_new_map_and_a_new_viewer_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, 'create_publisher', lambda node, topic: FakePublisher(topic))
+    monkeypatch.setattr(markers, 'create_publisher', lambda node, topic: FakePublisher(topic))
     frames = [PosedFrame(Frame(i, picture(i)), pose_from_yaw(5.0 * i, 0, 0), '') for i in range(6)]
     build_map(FakeModel(), tmp_path / 'm.r2map', frames, Config())
-    drawn = pictures.Pictures(SimpleNamespace())
+    drawn = markers.Pictures(SimpleNamespace())
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
         recognizer = Recognizer(FakeModel(), place_map)
         recognition, features = recognizer.recognize_and_encode(Frame(7, picture(2)))
-        seen = Seen(Frame(7, picture(2)), recognition, features, None)
+        seen = Seen(recognizer, Frame(7, picture(2)), recognition, features, None)
 
-        def places_shown(images):
+        def places_shown(images, seen=seen):
             """Draw images and say which of them brought all six places."""
             del drawn._markers.messages[:]
             for _ in range(images):
@@ -58,13 +59,12 @@ def test_places_come_for_a_new_map_and_a_new_viewer_only(tmp_path, monkeypatch):
             assert all(len(one.points) == 6 and one.frame_locked for one in places)
             return ['places' in names for names in spaces]
 
-        drawn.show(recognizer)
-        assert places_shown(6) == [True] * pictures.PLACES_REPEATS + [False] * 3
+        assert places_shown(6) == [True] * markers.PLACES_REPEATS + [False] * 3
         drawn._markers.viewers = 2
-        assert places_shown(5) == [True] * pictures.PLACES_REPEATS + [False] * 2
+        assert places_shown(5) == [True] * markers.PLACES_REPEATS + [False] * 2
         drawn._markers.viewers = 0
         assert places_shown(1) == []
         drawn._markers.viewers = 1
         assert places_shown(1) == [True]
-        drawn.show(recognizer)
-        assert places_shown(4) == [True] * pictures.PLACES_REPEATS + [False]
+        reloaded = replace(seen, recognizer=Recognizer(FakeModel(), place_map))
+        assert places_shown(4, reloaded) == [True] * markers.PLACES_REPEATS + [False]

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The r2former_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that exists from configuring to cleaning up."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+
+from ..config import Config, options, with_values
+from ..errors import ConfigError
+from ..maps.calibration import calibration_for
+from ..model import R2Former
+from ..recognizer import Recognizer, load_configured
+from .inputs import OdometryBuffer
+from .loop_reporter import LoopReporter
+from .seen import Consumer
+
+
+class Configured:
+    """The recognizer on a saved map, the odometry buffer, and loop closure where enabled."""
+
+    def __init__(self, node: LifecycleNode, config: Config) -> None:
+        """
+        Load the weights, open the saved map, begin a map of this drive, and warm up.
+
+        :raises R2FormerError: if something that the configuration names cannot be used; whatever
+            was opened is closed again.
+        """
+        self.config = config
+        self.odometry = OdometryBuffer()
+        self.loops: LoopReporter | None = None
+        self._node = node
+        self._log = node.get_logger()
+        with ExitStack() as opened:
+            self.recognizer = self._open(opened)
+            self.recognizer.warm_up()
+            opened.pop_all()
+        self._describe()
+
+    @property
+    def has_saved_map(self) -> bool:
+        """Whether a saved map is open; otherwise the empty map of this drive stands in for it."""
+        return self.loops is None or self.recognizer.place_map is not self.loops.place_map
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """What must see every image besides the node's own outputs."""
+        return [self.loops.take] if self.loops else []
+
+    def check(self, values: dict[str, Any]) -> None:
+        """
+        Check settings that are about to change at run time, by their dotted names.
+
+        :raises R2FormerError: if the open map cannot serve them.
+        """
+        known = {setting.name for setting in options()}
+        given = {name: value for name, value in values.items() if name in known}
+        calibration_for(self.recognizer.place_map, with_values(self.config, given))
+
+    def use(self, config: Config) -> None:
+        """Apply settings that may change at run time."""
+        self.config = config
+        self.recognizer.use(config)
+        if self.loops is not None:
+            self.loops.use(config)
+
+    def reload(self) -> None:
+        """
+        Read the saved map again, with the same weights.
+
+        :raises R2FormerError: if it cannot be used; the old map stays.
+        """
+        if not self.has_saved_map:
+            raise ConfigError('no saved map is open: configure the node with one first')
+        old = self.recognizer
+        self.recognizer = Recognizer.open(
+            self.config.map.path, self.config, old.model, self._log.info)
+        old.place_map.close()
+
+    def close(self) -> None:
+        """Close the maps."""
+        if self.has_saved_map:
+            self.recognizer.place_map.close()
+        if self.loops is not None:
+            self.loops.close()
+
+    def facts(self) -> dict[str, str]:
+        """Return what diagnostics report about map, drive, weights and device."""
+        model = self.recognizer.model
+        return {
+            'map': self.config.map.path,
+            'places': str(len(self.recognizer.index)),
+            **(self.loops.facts() if self.loops else {}),
+            'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
+            'device': str(model.device),
+        }
+
+    def _open(self, opened: ExitStack) -> Recognizer:
+        """Open the saved map and begin the drive; register with ``opened`` what to close."""
+        config = self.config
+        if config.map.path:
+            recognizer = Recognizer.open(config.map.path, config, notify=self._log.info)
+            opened.callback(recognizer.place_map.close)
+            if config.loop_closure.enabled:
+                self._begin_drive(recognizer.model, opened)
+            return recognizer
+        if not config.loop_closure.enabled:
+            raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
+        model = load_configured(config)
+        loops = self._begin_drive(model, opened)
+        # Nothing is recognized on the map of the drive: it is indexed now, while it is empty.
+        return Recognizer(model, loops.place_map, config)
+
+    def _begin_drive(self, model: R2Former, opened: ExitStack) -> LoopReporter:
+        self.loops = LoopReporter(self._node, model, self.config, self.odometry)
+        opened.callback(self.loops.close)
+        self._log.info(f'this drive grows {self.loops.place_map.location}')
+        return self.loops
+
+    def _describe(self) -> None:
+        model = self.recognizer.model
+        self._log.info(
+            f'map {self.config.map.path or "none"} with {len(self.recognizer.index)} places; '
+            f'{model.origin.text}, {model.spec.preset}, on {model.device} ({model.backend})'
+        )
+        if not model.origin.trained:
+            self._log.warning('untrained weights: results mean nothing')
+        elif not self.recognizer.reranks:
+            self._log.warning('untrained reranker: hypotheses are ranked by similarity')
