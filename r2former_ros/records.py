@@ -223,3 +223,69 @@ class Recognition:
     def best(self) -> Hypothesis | None:
         """The first hypothesis, or None: an empty map gives none."""
         return self.hypotheses[0] if self.hypotheses else None
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """
+    Pixel-accurate points of one image, the strongest first.
+
+    ``xy`` (N, 2) float32 in pixels, (0, 0) is the centre of the first pixel; ``descriptors``
+    (N, C), uint8 or int8, as the detector ``kind`` stores them.
+    """
+
+    kind: str
+    xy: Vector
+    descriptors: NDArray[np.uint8] | NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """
+    Points of the scene around one place, in the optical axes of its camera, in metres.
+
+    ``xyz`` (L, 3) float32; ``depth_sigma`` (L,) float32 is the standard deviation of the inverse
+    depth as a share of it; ``scale_sigma`` is that of the size of the whole, as a share.
+    """
+
+    kind: str
+    xyz: Vector
+    depth_sigma: Vector
+    descriptors: NDArray[np.uint8] | NDArray[np.int8]
+    scale_sigma: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+
+@dataclass(frozen=True, eq=False)
+class MetricPose:
+    """
+    Where a query's camera is relative to a place, in metres, from one image.
+
+    ``place_T_query`` (4, 4) and ``covariance`` (6, 6) are in the optical axes of the place's
+    camera; the covariance is of x, y, z in m and of rotations about the fixed axes in rad.
+    ``inliers`` of ``matched`` keypoints agree, in ``cells`` cells of the image. ``reason`` is
+    empty where the pose is accepted, else says which check failed.
+    """
+
+    place_T_query: Pose
+    covariance: Pose
+    kind: str
+    inliers: int
+    matched: int
+    cells: int
+    reason: str = ''
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the pose passed every check."""
+        return not self.reason
+
+    @property
+    def sigma_m(self) -> float:
+        """Standard deviation of the position along its worst axis, in metres."""
+        return float(np.sqrt(np.linalg.eigvalsh(self.covariance[:3, :3])[-1]))

@@ -9,11 +9,14 @@ So optical flow, started at the matched patches, finds the points between two th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Camera, LocalFeatures, View
+from .cameras import rays_of
 from .poses import BODY_T_OPTICAL
 from .verification import CONFIDENCE, matched_patches
 
@@ -22,7 +25,6 @@ WINDOW_PX = (15, 15)
 RETURN_PX = 1.0
 """A point counts where the flow there and back ends this close to where it began."""
 EPIPOLAR_PX = 0.5
-FISHEYE, PINHOLE = 'equidistant', ('plumb_bob', 'rational_polynomial', '')
 
 Grey = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -49,14 +51,10 @@ def relative_view(
     tracks = _tracks(query, place, _starts(features, input_size, query.shape))
     if len(tracks) < FEWEST_POINTS:
         return None
-    matrix = _scaled(camera, query.shape)
-    rays = [_rays(points, matrix, camera) for points in tracks.transpose(1, 0, 2)]
-    return _view(rays[0], rays[1], EPIPOLAR_PX / matrix[0, 0])
-
-
-def supports(camera: Camera) -> bool:
-    """Say whether the camera's distortion model is known here."""
-    return camera.model == FISHEYE or camera.model in PINHOLE
+    small = _scaled(camera, query.shape)
+    rays = [rays_of(points, small) for points in tracks.transpose(1, 0, 2)]
+    known = np.isfinite(rays[0] + rays[1]).all(axis=1)
+    return _view(rays[0][known], rays[1][known], EPIPOLAR_PX / small.matrix[0, 0])
 
 
 def _starts(
@@ -93,17 +91,11 @@ def _flow(
     return moved.astype(np.float32, copy=False), status.ravel().astype(bool)
 
 
-def _scaled(camera: Camera, shape: tuple[int, ...]) -> Points:
+def _scaled(camera: Camera, shape: tuple[int, ...]) -> Camera:
     """Scale the intrinsic matrix to a thumbnail's size."""
     factors = np.array([shape[1] / camera.width, shape[0] / camera.height, 1.0])
-    return np.asarray(factors[:, None] * camera.matrix, np.float64)
-
-
-def _rays(points: Points, matrix: Points, camera: Camera) -> Points:
-    """Undistort pixels (T, 2) to x / z and y / z of their rays."""
-    undistort = cv2.fisheye.undistortPoints if camera.model == FISHEYE else cv2.undistortPoints
-    distortion = np.asarray(camera.distortion, np.float64)
-    return np.asarray(undistort(points[:, None], matrix, distortion)[:, 0], np.float64)
+    return replace(camera, matrix=factors[:, None] * camera.matrix, width=shape[1],
+                   height=shape[0])
 
 
 def _view(query: Points, place: Points, tolerance: float) -> View | None:

@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 
 from ..config import Config, with_values
 from ..errors import MapError, R2FormerError
-from ..geometry.relative_view import supports
+from ..geometry.cameras import supports
 from ..mapping.build import create_map
 from ..maps.place_map import PlaceMap
 from ..model import R2Former

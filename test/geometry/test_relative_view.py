@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from r2former_ros.geometry.cameras import supports
 from r2former_ros.geometry.poses import BODY_T_OPTICAL, angle_deg, pose_from_yaw
-from r2former_ros.geometry.relative_view import relative_view, supports
+from r2former_ros.geometry.relative_view import relative_view
 from r2former_ros.records import Camera, LocalFeatures
 
 HEIGHT, WIDTH, FOCAL_PX = 240, 320, 260.0
