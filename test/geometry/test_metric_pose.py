@@ -139,7 +139,7 @@ def random_query(rng, noise_px, outliers, depth_sigma=0.0):
 
 
 @pytest.mark.parametrize('noise_px, outliers, depth_sigma', [
-    (1.0, 0.0, 0.0), (0.5, 0.3, 0.0), (1.0, 0.5, 0.02),
+    (1.0, 0.0, 0.0), (0.7, 0.3, 0.0), (1.0, 0.5, 0.02), (2.0, 0.2, 0.0),
 ])
 def test_the_covariance_holds_the_truth_as_often_as_it_says(noise_px, outliers, depth_sigma):
     rng = np.random.default_rng(4)
