@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from r2former_ros.model import ImageFeatures, R2Former, load_model
+from r2former_ros.model import ImageFeatures, Model, load_model
 from r2former_ros.model.preprocess import preprocess
 from r2former_ros.sources.datasets import read_ground_truth
 from r2former_ros.sources.pictures import read_image
@@ -42,8 +42,8 @@ def main() -> None:
     paths = places.queries[::20], places.database[::5]
     expected = rankings(load_model(arguments.weights, 'cpu'), *paths)
     for name, (backend, precision) in VARIANTS.items():
-        model = load_model(arguments.weights, 'cpu').with_precision(precision)
-        similarities, margins = rankings(model.with_backend(backend), *paths)
+        model = load_model(arguments.weights, 'cpu', precision=precision, backend=backend)
+        similarities, margins = rankings(model, *paths)
         by_similarity, by_reranking = map(agreement, expected, (similarities, margins))
         print(f'{name:15} ordered equally: by similarity {by_similarity:.2%}, '
               f'by reranking {by_reranking:.2%}; '
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def rankings(
-    model: R2Former, queries: Iterable[Path], database: Iterable[Path]
+    model: Model, queries: Iterable[Path], database: Iterable[Path]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return similarities, and logits of a match less those of none, (queries, database) each."""
     places = encoded(model, database)
@@ -65,13 +65,10 @@ def rankings(
     return torch.stack(similarities), torch.stack(margins)
 
 
-def encoded(model: R2Former, paths: Iterable[Path]) -> ImageFeatures:
+def encoded(model: Model, paths: Iterable[Path]) -> ImageFeatures:
     """Encode image files one by one, as the node does."""
-    images = [model.encode(preprocess(read_image(path), model.spec.input)) for path in paths]
-    first, *others = images
-    for one in others:
-        first = first.joined(one)
-    return first
+    return ImageFeatures.cat(
+        [model.encode(preprocess(read_image(path), model.spec.input)) for path in paths])
 
 
 def agreement(expected: torch.Tensor, found: torch.Tensor) -> float:

@@ -26,7 +26,8 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.mapping.build import build_map
 from r2former_ros.mapping.calibrate import calibrate, outside_odds
 from r2former_ros.maps.calibration import Calibration, fit_probability, share_above
-from r2former_ros.recognizer import Recognizer, load_configured
+from r2former_ros.model.loading import load_configured
+from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame
 from r2former_ros.sources.datasets import pictures_in
 from r2former_ros.sources.frames import frames_of_folder

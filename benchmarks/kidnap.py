@@ -27,7 +27,8 @@ from r2former_ros.config import Config, DecisionConfig, with_values
 from r2former_ros.decision import PlaceFilter, pose_covariance
 from r2former_ros.geometry.poses import distance_m, inverse
 from r2former_ros.mapping.build import build_map
-from r2former_ros.recognizer import Recognizer, load_configured
+from r2former_ros.model.loading import load_configured
+from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Belief, Frame, Hypothesis, Pose, PosedFrame, StampedPose, State
 from r2former_ros.sources.datasets import pictures_in
 from r2former_ros.sources.pictures import read_image

@@ -24,8 +24,8 @@ from r2former_ros.evaluation.published import candidates_of, judge, ranked_count
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
-from r2former_ros.model import R2Former
-from r2former_ros.recognizer import load_configured
+from r2former_ros.model import Model
+from r2former_ros.model.loading import load_configured
 from r2former_ros.records import Frame, StampedPose
 from r2former_ros.ros.replay.live import LiveNode, LiveRun, own_domain
 from r2former_ros.sources.bags import Bag, BagWriter
@@ -48,7 +48,7 @@ def write_lap(sequence: Path, root: Path, lap: int, out: Path, limit: int | None
                          frame_id='map', child_frame_id='camera')
 
 
-def build(model: R2Former, lap: Path, map_path: Path, config: Config) -> None:
+def build(model: Model, lap: Path, map_path: Path, config: Config) -> None:
     """Build the map of a lap."""
     with Bag(lap) as bag:
         frames = frames_of_bag(bag, IMAGE_TOPIC, bag.trajectory(POSE_TOPIC), print)
@@ -57,7 +57,7 @@ def build(model: R2Former, lap: Path, map_path: Path, config: Config) -> None:
 
 
 def replay(
-    model: R2Former, map_path: Path, lap: Path, config: Config, *, rate: float, protocol: Protocol
+    model: Model, map_path: Path, lap: Path, config: Config, *, rate: float, protocol: Protocol
 ) -> tuple[list[Outcome], LiveRun]:
     """Play a lap to the live node and return what it answered, judged by the poses."""
     config = with_values(

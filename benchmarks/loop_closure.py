@@ -33,9 +33,10 @@ from r2former_ros.geometry.poses import angle_deg, distance_m, inverse, pose_fro
 from r2former_ros.geometry.relative_view import relative_view
 from r2former_ros.geometry.trajectories import read_trajectory, write_tum
 from r2former_ros.mapping.build import create_map
-from r2former_ros.model import ImageFeatures, R2Former
+from r2former_ros.model import ImageFeatures, Model
+from r2former_ros.model.loading import load_configured
 from r2former_ros.model.preprocess import preprocess
-from r2former_ros.recognizer import Recognizer, load_configured
+from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import (
     Camera,
     Candidate,
@@ -115,7 +116,7 @@ def drifting(truth: Sequence[StampedPose], seed: int) -> list[StampedPose]:
     return odometry
 
 
-def encode(sequence: Drive, model: R2Former, out: Path) -> list[ImageFeatures]:
+def encode(sequence: Drive, model: Model, out: Path) -> list[ImageFeatures]:
     """Encode every picture once; a second run of the benchmark reads what the first one wrote."""
     path = out / f'{sequence.name}_{model.fingerprint}.npz'
     if not path.exists():
@@ -177,7 +178,7 @@ class Remembering(Recognizer):
 
 @contextmanager
 def new_recognizer(
-    model: R2Former, map_path: Path, config: Config, remembered: Remembered
+    model: Model, map_path: Path, config: Config, remembered: Remembered
 ) -> Iterator[Recognizer]:
     """Open a recognizer on a new map, in place of the one of an earlier run."""
     for old in map_path.parent.glob(f'{map_path.name}*'):
@@ -269,7 +270,7 @@ def _aligned(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArra
 
 
 def three_laps(
-    data: Path, out: Path, model: R2Former, config: Config
+    data: Path, out: Path, model: Model, config: Config
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Measure the seeds, and on the first what the geometric check does."""
     sequence, rows, checks = gardens_point(data), [], []
@@ -297,7 +298,7 @@ def three_laps(
     return rows, checks
 
 
-def no_revisit(data: Path, out: Path, model: R2Former, config: Config) -> list[dict[str, Any]]:
+def no_revisit(data: Path, out: Path, model: Model, config: Config) -> list[dict[str, Any]]:
     """Count loop closures where there are none."""
     sequence, rows = kitti(data), []
     features = encode(sequence, model, out)
@@ -311,7 +312,7 @@ def no_revisit(data: Path, out: Path, model: R2Former, config: Config) -> list[d
     return rows
 
 
-def views(data: Path, out: Path, model: R2Former, config: Config) -> list[dict[str, Any]]:
+def views(data: Path, out: Path, model: Model, config: Config) -> list[dict[str, Any]]:
     """Measure relative rotation and direction between frames of KITTI that are a gap apart."""
     sequence, rows = kitti(data), []
     features = [one.local_features_of(0) for one in encode(sequence, model, out)]

@@ -26,14 +26,15 @@ from tqdm import tqdm
 from r2former_ros.config import Config, with_values
 from r2former_ros.mapping.build import create_map
 from r2former_ros.maps.place_map import PlaceMap
-from r2former_ros.model import R2Former
-from r2former_ros.recognizer import Recognizer, load_configured
+from r2former_ros.model import Model
+from r2former_ros.model.loading import load_configured
+from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, Keyframe, LocalFeatures
 
 AT_ONCE = 500
 
 
-def keyframes(model: R2Former, count: int) -> Iterator[Keyframe]:
+def keyframes(model: Model, count: int) -> Iterator[Keyframe]:
     """Draw descriptors and poses; all places share one set of local features."""
     rng, spec = np.random.default_rng(0), model.spec
     local = LocalFeatures(
@@ -48,7 +49,7 @@ def keyframes(model: R2Former, count: int) -> Iterator[Keyframe]:
         yield Keyframe(number, pose, f'synthetic:{number}', descriptor, local)
 
 
-def write_map(model: R2Former, path: Path, config: Config, count: int) -> None:
+def write_map(model: Model, path: Path, config: Config, count: int) -> None:
     """Write the map, many places a transaction."""
     frames = keyframes(model, count)
     with create_map(model, path, config) as place_map, tqdm(total=count, unit=' places') as bar:
@@ -56,7 +57,7 @@ def write_map(model: R2Former, path: Path, config: Config, count: int) -> None:
             bar.update(len(ids))
 
 
-def open_and_ask(model: R2Former, path: Path, config: Config) -> None:
+def open_and_ask(model: Model, path: Path, config: Config) -> None:
     """Print how long each step takes."""
     start = time.perf_counter()
 

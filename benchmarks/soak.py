@@ -28,7 +28,7 @@ from sensor_msgs.msg import Image as ImageMessage
 from r2former_ros.config import Config, with_values
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
-from r2former_ros.recognizer import load_configured
+from r2former_ros.model.loading import load_configured
 from r2former_ros.records import Frame, Image, PosedFrame
 from r2former_ros.ros.conversions import header_from
 from r2former_ros.ros.replay.live import LiveNode, own_domain

@@ -25,8 +25,8 @@ from .maps.calibration import calibration_for, with_threshold
 from .maps.index import PlaceIndex
 from .maps.place_map import PlaceMap
 from .maps.resident import ResidentFeatures
-from .model import ImageFeatures, R2Former, blended_score, load_model, match_probability
-from .model.backends.onnx import exported_folder
+from .model import ImageFeatures, Model, blended_score, match_probability
+from .model.loading import load_configured
 from .model.preprocess import preprocess
 from .records import (
     NOT_VERIFIED,
@@ -46,7 +46,7 @@ class Recognizer:
 
     def __init__(
         self,
-        model: R2Former,
+        model: Model,
         place_map: PlaceMap,
         config: Config | None = None,
         notify: Notify = silent,
@@ -83,7 +83,7 @@ class Recognizer:
         cls,
         map_path: str | Path,
         config: Config | None = None,
-        model: R2Former | None = None,
+        model: Model | None = None,
         notify: Notify = silent,
     ) -> Recognizer:
         """
@@ -199,7 +199,8 @@ class Recognizer:
         similarity = torch.tensor([one.similarity for one in chosen], device=logits.device)
         score, order = match_probability(logits.double()), logits[:, 1] - logits[:, 0]
         if settings.ranking == 'blended':
-            score = blended_score(logits, similarity, self.model.reranker.ratio).clamp(0, 1)
+            ratio = self.model.network.reranker.ratio
+            score = blended_score(logits, similarity, ratio).clamp(0, 1)
             order = score
         ranks, scores = order.argsort(descending=True, stable=True).tolist(), score.tolist()
         return [self._hypothesis(chosen[rank], scores[rank]) for rank in ranks]
@@ -261,26 +262,6 @@ class Recognizer:
         probability = self.calibration.probability(score) if self.calibration else math.nan
         place = self.places[candidate.place_id]
         return Hypothesis(place, candidate.similarity, score, probability=probability)
-
-
-def load_configured(config: Config) -> R2Former:
-    """
-    Load the weights that a configuration names, and choose what computes.
-
-    :raises WeightsError: if something that is named cannot be loaded or run.
-    """
-    settings = config.model
-    model = load_model(
-        settings.weights,
-        settings.device,
-        image_height=settings.image_height,
-        image_width=settings.image_width,
-    )
-    model.with_precision(settings.precision)
-    if settings.backend == 'onnx':
-        folder = settings.onnx_folder or exported_folder(model.fingerprint)
-        return model.with_onnx(folder, settings.onnx_providers.split(','))
-    return model.with_backend(settings.backend)
 
 
 @contextmanager

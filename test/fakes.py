@@ -1,21 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the network, so that all above it runs in milliseconds, and other helpers."""
+"""Stand-ins for the network, so that everything above it runs in milliseconds; other helpers."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from r2former_ros.config import ModelConfig
 from r2former_ros.geometry.poses import pose_from_yaw
-from r2former_ros.model import ImageFeatures, ModelSpec
+from r2former_ros.model import Encoder, ImageFeatures, Model, ModelSpec, R2Former, Scorer
+from r2former_ros.model.loading import assemble
 from r2former_ros.model.network import Origin
 from r2former_ros.model.reranker import Reranker
 from r2former_ros.records import Frame, PosedFrame
@@ -25,18 +28,13 @@ FEATURES = GRID * GRID
 PLACES = 12
 
 
-class FakeModel:
-    """Describe an image by the colours of a coarse grid; equal colours match."""
+class FakeEncoder:
+    """Describe an image by the colours of a coarse grid."""
 
-    def __init__(self, fingerprint: str = 'fake000000000000') -> None:
-        self.spec = ModelSpec('fake', 'none', 48, 64, descriptor_dim=GRID * GRID * 3, local_dim=3,
-                              num_local=FEATURES)
-        self.origin = Origin('fake weights', trained=True, reranker_trained=True)
-        self.fingerprint = fingerprint
-        self.device = torch.device('cpu')
-        self.precision, self.backend = torch.float32, 'torch'
+    name, precision = 'torch', 'float32'
+
+    def __init__(self) -> None:
         self.calls = 0
-        self.reranker = SimpleNamespace(ratio=torch.tensor([0.5]))
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """Average the colours of each cell."""
@@ -53,16 +51,51 @@ class FakeModel:
             cells,
         )
 
+
+class FakeScorer:
+    """Equal colours match."""
+
+    name, precision = 'torch', 'float32'
+
+    def score(
+        self, query: ImageFeatures, candidates: ImageFeatures, batch: int
+    ) -> torch.Tensor:
+        """Turn the mean colour difference into logits; no difference gives 3."""
+        difference = (query.descriptors - candidates.descriptors).abs().mean(dim=(1, 2))
+        return torch.stack([torch.zeros_like(difference), 3 - 12 * difference], dim=-1)
+
+
+def fake_network() -> R2Former:
+    """Describe the stand-ins as a network would."""
+    spec = ModelSpec('fake', 'none', 48, 64, descriptor_dim=GRID * GRID * 3, local_dim=3,
+                     num_local=FEATURES)
+    origin = Origin('fake weights', trained=True, reranker_trained=True)
+    return R2Former(spec, origin, torch.nn.Identity())
+
+
+@dataclass(frozen=True)
+class FakeModel(Model):
+    """A model that runs in milliseconds; equal fingerprints compute the same."""
+
+    network: R2Former = field(default_factory=fake_network)
+    encoder: Encoder = field(default_factory=FakeEncoder)
+    scorer: Scorer = field(default_factory=FakeScorer)
+    fingerprint: str = 'fake000000000000'
+
+    @property
+    def calls(self) -> int:
+        """How often something was encoded."""
+        assert isinstance(self.encoder, FakeEncoder)
+        return self.encoder.calls
+
     def rescore(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
         """Order as ``score`` does."""
         return self.score(query, candidates)[:, 1]
 
-    def score(
-        self, query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
-    ) -> torch.Tensor:
-        """Turn the mean colour difference into logits: 0 differs by nothing."""
-        difference = (query.descriptors - candidates.descriptors).abs().mean(dim=(1, 2))
-        return torch.stack([torch.zeros_like(difference), 3 - 12 * difference], dim=-1)
+
+def model_of(network: R2Former, precision: str = 'float32') -> Model:
+    """Let PyTorch compute a network."""
+    return assemble(network.eval(), ModelConfig(backend='torch', precision=precision))
 
 
 def picture(seed: int, height: int = 48, width: int = 64, brightness: float = 0.0) -> np.ndarray:

@@ -14,7 +14,7 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.evaluation.ground_truth import Protocol
 from r2former_ros.evaluation.measures import method_measures
 from r2former_ros.evaluation.outcomes import RETRIEVAL
-from r2former_ros.recognizer import load_configured
+from r2former_ros.model.loading import load_configured
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / 'shared' / 'data'

@@ -135,7 +135,7 @@ def test_a_map_of_other_weights_is_refused(tmp_path):
     build_map(FakeModel(), tmp_path / 'm.r2map', frames(2), Config())
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map, \
             pytest.raises(MapError, match='fake000000000000 .*not other'):
-        Recognizer(FakeModel('other'), place_map)
+        Recognizer(FakeModel(fingerprint='other'), place_map)
 
 
 def test_appending_continues_the_ids(tmp_path):

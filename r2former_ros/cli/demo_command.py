@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     _require_rclpy()
     from ..demo.run import Paths, clear, run_demo
     from ..demo.town import Town
-    from ..recognizer import load_configured
+    from ..model.loading import load_configured
 
     paths = Paths(make_folder(arguments.out))
     clear(paths)

@@ -28,8 +28,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode the images one by one."""
+    from ..model.loading import load_configured
     from ..model.preprocess import preprocess
-    from ..recognizer import load_configured
     from ..sources.pictures import read_image
 
     config = config_from(arguments)

@@ -19,7 +19,7 @@ from ..config import Config, load_yaml, to_yaml, with_values
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..model import R2Former
+    from ..model import Model
 
 Item = TypeVar('Item')
 
@@ -75,7 +75,7 @@ def notify(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def say_what_runs(model: R2Former) -> None:
+def say_what_runs(model: Model) -> None:
     """Name weights and device on stderr; untrained ones cannot be mistaken for results."""
     name = f'{model.spec.preset} {model.fingerprint}, {model.origin.text}'
     print(f'weights: {name}; device: {model.device} ({model.backend})', file=sys.stderr)

@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
     """Read everything once, so that a mistake shows before processes start."""
     from ..config import to_dict, with_values
-    from ..recognizer import load_configured
+    from ..model.loading import load_configured
     from ..training.engine import describe_inputs, read_checkpoint
     from ..training.initial.reranker import is_as_set
 
@@ -134,14 +134,14 @@ def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
                           f'{recipe.batch} queries')
     model = load_configured(config)
     say_what_runs(model)
-    if recipe.trains_reranker and is_as_set(model.reranker):
+    if recipe.trains_reranker and is_as_set(model.network.reranker):
         print(SET_NOT_LEARNED, file=sys.stderr)
     if recipe.stage != 'retrieval' and recipe.hold_reranker and not model.origin.reranker_trained:
         raise ConfigError('hold_reranker: the reranker of these weights is untrained, and nothing '
                           'can be learned through it; take --recipe joint')
     make_folder(out)
     source, validation = _sources(arguments, config, recipe, model.spec)
-    inputs = describe_inputs(model, source, recipe)
+    inputs = describe_inputs(model.network, source, recipe)
     print(f'learn from {inputs["places"].rpartition(",")[0]}', file=sys.stderr)
     read_checkpoint(out, inputs)
     effective = {**inputs, 'config': to_dict(config)}
@@ -155,7 +155,7 @@ def _train(fabric: Any, job: Job) -> tuple[int, float]:
     """Train in one of the processes; return the steps taken and the best recall."""
     import torch
 
-    from ..recognizer import load_configured
+    from ..model.loading import configured_network
     from ..training.engine import Trainer
     from ..training.validation import recall_on
 
@@ -164,8 +164,8 @@ def _train(fabric: Any, job: Job) -> tuple[int, float]:
     if job.validation:
         reranked = 0 if job.recipe.stage == 'retrieval' else job.recipe.validated_candidates
         recall = recall_on(job.validation, reranked)
-    trainer = Trainer(fabric, load_configured(job.config), job.source, job.recipe, job.out,
-                      recall=recall)
+    network = configured_network(job.config.model)
+    trainer = Trainer(fabric, network, job.source, job.recipe, job.out, recall=recall)
     if not fabric.is_global_zero:
         return 0, trainer.run()
     with progress_bar(job.recipe.stage, trainer.steps) as bar:

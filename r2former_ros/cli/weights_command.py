@@ -47,7 +47,7 @@ def info(arguments: argparse.Namespace) -> None:
 
     model = load_model(arguments.weights)
     spec, origin = model.spec, model.origin
-    count = sum(tensor.numel() for tensor in model.state_dict().values())
+    count = sum(tensor.numel() for tensor in model.network.state_dict().values())
     rows = {
         'preset': f'{spec.preset} ({spec.backbone})',
         'input': f'{spec.image_height}x{spec.image_width} px',
@@ -66,6 +66,7 @@ def info(arguments: argparse.Namespace) -> None:
 def convert(arguments: argparse.Namespace) -> None:
     """Convert a released checkpoint."""
     from ..model import save_weights
+    from ..model.network import fingerprint_of
     from ..model.official import read_official
 
     out = Path(arguments.out)
@@ -73,7 +74,7 @@ def convert(arguments: argparse.Namespace) -> None:
         raise WeightsError(f'{out}: exists already; choose another name or remove it')
     model = read_official(Path(arguments.checkpoint), _size(arguments.size))
     save_weights(model, out, half=arguments.half)
-    print(f'{out}: {model.spec.preset}, {model.origin.text}, fingerprint {model.fingerprint}')
+    print(f'{out}: {model.spec.preset}, {model.origin.text}, fingerprint {fingerprint_of(model)}')
 
 
 def export(arguments: argparse.Namespace) -> None:

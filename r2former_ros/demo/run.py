@@ -16,7 +16,7 @@ from ..evaluation.outcomes import Outcome
 from ..evaluation.published import candidates_of, judge, ranked_count
 from ..mapping.build import build_map
 from ..maps.place_map import PlaceMap
-from ..model import R2Former
+from ..model import Model
 from ..ros.replay.live import LiveNode, LiveRun, own_domain
 from ..sources.bags import Bag, BagWriter
 from ..sources.frames import frames_of_bag
@@ -75,7 +75,7 @@ def clear(paths: Paths) -> None:
 
 
 def run_demo(
-    model: R2Former, config: Config, paths: Paths, town: Town,
+    model: Model, config: Config, paths: Paths, town: Town,
     *, frames: int, rate: float, open_bar: OpenBar,
 ) -> list[list[str]]:
     """
@@ -111,7 +111,7 @@ def _drive(
             bag.odometry(POSE_TOPIC, pose, frame_id='map', child_frame_id='camera')
 
 
-def _map(model: R2Former, paths: Paths, config: Config, open_bar: OpenBar) -> None:
+def _map(model: Model, paths: Paths, config: Config, open_bar: OpenBar) -> None:
     def stop(line: str) -> None:
         raise BagError(line)
 
@@ -132,7 +132,7 @@ def _replay(
 
 
 def _judged(
-    model: R2Former, paths: Paths, run: LiveRun, config: Config, open_bar: OpenBar
+    model: Model, paths: Paths, run: LiveRun, config: Config, open_bar: OpenBar
 ) -> list[Outcome]:
     """Judge what the node published by the poses of lap 2."""
     said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}

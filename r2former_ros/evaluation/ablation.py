@@ -3,21 +3,24 @@
 """
 The paper's ablations (section 4.4) at run time: the same weights, one part taken away.
 
-The paper trains each variant anew; here the weights stay, so a part that they rely on costs more.
-Features are changed as they leave the encoder, pairs and blocks by subclasses of the reranker.
+The paper retrains each variant; here the weights stay, so removing a part that they rely on costs
+more. An encoder around the model's own changes features, subclasses of the reranker its blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 
-from ..model import ImageFeatures, R2Former
-from ..model.reranker import CANDIDATE_XY, Reranker, Through, encode_xy, go_through
+from ..config import ModelConfig
+from ..model import Encoder, ImageFeatures, Model, R2Former, Scorer
+from ..model.backends.pytorch import TorchEncoder
+from ..model.loading import engine_for
+from ..model.reranker import CANDIDATE_XY, TORCH, Reranker, RerankOps, encode_xy
 from .cache import cached
 
 ALL_PATCHES = 1_000_000
@@ -44,9 +47,7 @@ class Variant:
 class WithoutBlock1(Reranker):
     """The five partners are averaged."""
 
-    def summarise_partners(
-        self, pairs: torch.Tensor, through: Through = go_through
-    ) -> torch.Tensor:
+    def summarise_partners(self, pairs: torch.Tensor, ops: RerankOps = TORCH) -> torch.Tensor:
         """Replace Block-1 by the mean of its input."""
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         summaries: torch.Tensor = self.pair_projection(self.norm(tokens.mean(dim=2)))
@@ -57,7 +58,7 @@ class WithoutBlock2(Reranker):
     """All patches are averaged."""
 
     def judge(
-        self, summaries: torch.Tensor, query_xy: torch.Tensor, through: Through = go_through
+        self, summaries: torch.Tensor, query_xy: torch.Tensor, ops: RerankOps = TORCH
     ) -> torch.Tensor:
         """Replace Block-2 by the mean of its input."""
         tokens = summaries + encode_xy(query_xy)
@@ -68,11 +69,9 @@ class WithoutBlock2(Reranker):
 class TopPair(Reranker):
     """Each patch has its best partner only."""
 
-    def summarise_partners(
-        self, pairs: torch.Tensor, through: Through = go_through
-    ) -> torch.Tensor:
+    def summarise_partners(self, pairs: torch.Tensor, ops: RerankOps = TORCH) -> torch.Tensor:
         """Show Block-1 the first partner alone."""
-        return super().summarise_partners(pairs[:, :, :1], through)
+        return super().summarise_partners(pairs[:, :, :1], ops)
 
 
 def without_xy(features: ImageFeatures, count: int) -> ImageFeatures:
@@ -95,8 +94,8 @@ def random_choice(features: ImageFeatures, count: int) -> ImageFeatures:
     drawn = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
     rows = order[:, drawn.to(order.device)].sort(dim=1).values  # attention falls again
     images = torch.arange(len(features), device=rows.device)[:, None]
-    return replace(features, **{name: getattr(features, name)[images, rows]
-                                for name in ('xy', 'attention', 'descriptors')})
+    return ImageFeatures(features.descriptor,
+                         *(tensor[images, rows] for tensor in features.local()))
 
 
 def variants(num_local: int, candidates: int) -> list[Variant]:
@@ -122,52 +121,51 @@ def variants(num_local: int, candidates: int) -> list[Variant]:
     ]
 
 
-class AblatedModel:
-    """A model with one part taken away; it is another model, by its fingerprint too."""
+class ChangedEncoder:
+    """An encoder whose features are selected and changed."""
 
-    def __init__(self, model: R2Former, variant: Variant) -> None:
-        """
-        Wrap a model.
-
-        :param model: gives all patches of an image; see ``with_all_patches``.
-        """
-        self._model = model
-        self._variant = variant
-        self._count = variant.features or model.spec.num_local
-        self._reranker = R2Former(model.encoder.spec, model.origin)
-        self._reranker.reranker = variant.reranker()
-        self._reranker.reranker.load_state_dict(model.reranker.state_dict())
-        self._reranker.to(model.device).eval()
-        self._reranker.precision = model.precision
-        self._reranker.compiled = model.compiled
-        self.fingerprint = f'{model.fingerprint}, {variant.name}'
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    def __init__(self, encoder: Encoder, change: Change, count: int) -> None:
+        self.name, self.precision = encoder.name, encoder.precision
+        self._encoder, self._change, self._count = encoder, change, count
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
-        """Encode, then select and change features."""
-        change = self._variant.change or ImageFeatures.strongest
-        return change(self._model.encode(images), self._count)
-
-    def score(
-        self, query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
-    ) -> torch.Tensor:
-        """Score pairs by the changed reranker."""
-        return self._reranker.score(query, candidates, batch)
+        """Encode as ``Encoder.encode`` says, then change the features."""
+        return self._change(self._encoder.encode(images), self._count)
 
 
-def ablated(model: R2Former, variant: Variant) -> R2Former:
-    """Return a model with one part taken away."""
-    return cast(R2Former, AblatedModel(model, variant))
-
-
-def with_all_patches(model: R2Former, folder: Path) -> R2Former:
+def ablated(model: Model, variant: Variant, settings: ModelConfig | None = None) -> Model:
     """
-    Let the encoder return every patch of an image, in the order of attention.
+    Return a model with one part taken away, which has a fingerprint of its own.
 
-    They are kept in a folder of their own, so that every variant encodes nothing again.
+    :param model: returns all patches of an image; see ``with_all_patches``.
+    :param settings: engine and precision of the changed reranker; default: PyTorch in float32.
     """
-    model.encoder.spec = replace(model.encoder.spec, num_local=ALL_PATCHES)
-    model.without_runtimes()  # they give as many as before
+    settings = settings or ModelConfig(backend='torch')
+    change = variant.change or ImageFeatures.strongest
+    network = R2Former(model.spec, model.origin, model.network.encoder)
+    network.reranker = variant.reranker()
+    network.reranker.load_state_dict(model.network.reranker.state_dict())
+    network.to(model.device).eval()
+    return Model(
+        network, ChangedEncoder(model.encoder, change, variant.features or model.spec.num_local),
+        scorer_of_layers(network, settings), f'{model.fingerprint}, {variant.name}')
+
+
+def scorer_of_layers(network: R2Former, settings: ModelConfig) -> Scorer:
+    """Score with the network's own layers: ``onnx`` and the like hold those of the weights."""
+    backend = 'torch' if settings.backend == 'torch' else 'auto'
+    settings = replace(settings, backend=backend)
+    return engine_for(network, settings).scorer(network, settings)
+
+
+def with_all_patches(model: Model, folder: Path) -> Model:
+    """
+    Return a model whose encoder returns every patch of an image, in the order of attention.
+
+    PyTorch encodes, whatever did before. The features are cached in a folder of their own, so
+    each image is encoded once for all variants.
+    """
+    encoder = copy(model.network.encoder)
+    encoder.spec = replace(encoder.spec, num_local=ALL_PATCHES)
+    model = replace(model, encoder=TorchEncoder(encoder, model.encoder.precision))
     return cached(model, folder / 'all_patches')

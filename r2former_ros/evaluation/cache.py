@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keep what the network said on disk, so that a long run goes on where it was stopped."""
+"""A cache of model outputs on disk, so that an interrupted run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -8,94 +8,116 @@ import hashlib
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..common.files import make_folder, replacing
 from ..errors import DatasetError
-from ..model import ImageFeatures, R2Former
+from ..model import Encoder, ImageFeatures, Model, Scorer
 from ..records import Vector
 
 ENCODE, RERANK = 'encode', 'rerank'
 
 
-class CachedModel:
+class Answers:
     """
-    A model that looks its answers up by the content of the input, and keeps new ones.
+    Outputs of one stage of one engine, found by the content of the input.
 
-    One folder holds any number of models, told apart by fingerprint and by what computes. A file
-    is written under another name first: one that is there is whole. The content is that of
-    tensors, whose last bits depend on the number of threads: another one finds nothing.
+    Files are written under a temporary name first, so a file that exists is complete. The content
+    is that of tensors, whose last bits depend on the number of threads: a run with another number
+    finds nothing.
     """
 
-    def __init__(self, model: R2Former, folder: Path) -> None:
-        self._model = model
-        arithmetic = str(model.precision).removeprefix('torch.')
-        parts = model.fingerprint, model.backend, arithmetic, model.device.type
-        self._folder = folder / '-'.join(parts)
-        self.stored_ms: dict[str, float] = {}
-        """What the answers that were looked up since the last clearing once took."""
+    def __init__(self, folder: Path, stage: str, spent_ms: dict[str, float]) -> None:
+        self._folder = folder / stage
+        self._stage = stage
+        self._spent_ms = spent_ms
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def encode(self, images: torch.Tensor) -> ImageFeatures:
-        """Do as ``R2Former.encode``."""
-        arrays = self._kept(ENCODE, [images], lambda: _arrays(self._model.encode(images)))
-        parts = [torch.from_numpy(array).to(self._model.device) for array in arrays]
-        return ImageFeatures(*parts)
-
-    def score(
-        self, query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
-    ) -> torch.Tensor:
-        """Do as ``R2Former.score``."""
-        inputs = [getattr(features, name) for features in (query, candidates)
-                  for name in ('xy', 'attention', 'descriptors')]
-        (logits,) = self._kept(
-            RERANK, inputs,
-            lambda: [self._model.score(query, candidates, batch).float().cpu().numpy()],
-        )
-        return torch.from_numpy(logits).to(self._model.device)
-
-    def _kept(
-        self, stage: str, inputs: list[torch.Tensor], compute: Callable[[], list[Vector]]
+    def of(
+        self, inputs: tuple[torch.Tensor, ...], compute: Callable[[], list[Vector]]
     ) -> list[Vector]:
-        path = self._path(stage, inputs)
+        """Load the outputs, or compute and keep them; note how long a loaded one once took."""
+        path = self._path(inputs)
         if path.is_file():
             *arrays, spent_ms = _read(path)
-            self.stored_ms[stage] = float(spent_ms)
+            self._spent_ms[self._stage] = float(spent_ms)
             return arrays
         start = time.perf_counter()
         arrays = compute()
         _write(path, [*arrays, np.float32((time.perf_counter() - start) * 1e3)])
         return arrays
 
-    def _path(self, stage: str, inputs: list[torch.Tensor]) -> Path:
+    def _path(self, inputs: tuple[torch.Tensor, ...]) -> Path:
         digest = hashlib.blake2b(digest_size=16)
         for tensor in inputs:
             array = np.ascontiguousarray(tensor.cpu().numpy())
             digest.update(f'{array.shape}{array.dtype}'.encode())
             digest.update(array.tobytes())
         name = digest.hexdigest()
-        return self._folder / stage / name[:2] / f'{name}.npz'
+        return self._folder / name[:2] / f'{name}.npz'
 
 
-def cached(model: R2Former, folder: Path) -> R2Former:
+class CachedEncoder:
+    """An encoder that loads what it has encoded before."""
+
+    def __init__(self, encoder: Encoder, folder: Path, spent_ms: dict[str, float]) -> None:
+        self.name, self.precision, self.spent_ms = encoder.name, encoder.precision, spent_ms
+        self._encoder = encoder
+        self._answers = Answers(folder, ENCODE, spent_ms)
+
+    def encode(self, images: torch.Tensor) -> ImageFeatures:
+        """Encode as ``Encoder.encode`` says."""
+        arrays = self._answers.of((images,), lambda: [
+            _array(part) for part in self._encoder.encode(images).tensors()])
+        return ImageFeatures(*map(torch.from_numpy, arrays))
+
+
+class CachedScorer:
+    """A scorer that loads what it has scored before."""
+
+    def __init__(self, scorer: Scorer, folder: Path, spent_ms: dict[str, float]) -> None:
+        self.name, self.precision = scorer.name, scorer.precision
+        self._scorer = scorer
+        self._answers = Answers(folder, RERANK, spent_ms)
+
+    def score(
+        self, query: ImageFeatures, candidates: ImageFeatures, batch: int
+    ) -> torch.Tensor:
+        """Score as ``Scorer.score`` says."""
+        (logits,) = self._answers.of((*query.local(), *candidates.local()), lambda: [
+            _array(self._scorer.score(query, candidates, batch))])
+        return torch.from_numpy(logits)
+
+
+def cached(model: Model, folder: Path) -> Model:
     """
-    Return a model that keeps its answers in a folder.
+    Return a model that keeps its outputs in a folder, which any number of models may share.
 
     :raises FileError: if the folder cannot be made.
     """
     make_folder(folder)
-    return cast(R2Former, CachedModel(model, folder))
+    spent_ms: dict[str, float] = {}
+
+    def of(engine: Encoder | Scorer) -> Path:
+        parts = model.fingerprint, engine.name, engine.precision, model.device.type
+        return folder / '-'.join(parts)
+
+    return replace(
+        model, encoder=CachedEncoder(model.encoder, of(model.encoder), spent_ms),
+        scorer=CachedScorer(model.scorer, of(model.scorer), spent_ms))
 
 
-def _arrays(features: ImageFeatures) -> list[Vector]:
-    parts = features.descriptor, features.xy, features.attention, features.descriptors
-    return [part.float().cpu().numpy() for part in parts]
+def spent_ms_of(model: Model) -> dict[str, float]:
+    """Return where a cached model notes how long each loaded stage once took; else a new table."""
+    return model.encoder.spent_ms if isinstance(model.encoder, CachedEncoder) else {}
+
+
+def _array(tensor: torch.Tensor) -> Vector:
+    return np.asarray(tensor.float().cpu().numpy(), np.float32)
 
 
 def _read(path: Path) -> list[Vector]:

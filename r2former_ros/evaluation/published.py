@@ -11,7 +11,7 @@ from ..config import Config
 from ..errors import ImageError
 from ..geometry.trajectories import Trajectory
 from ..maps.place_map import PlaceMap
-from ..model import R2Former
+from ..model import Model
 from ..recognizer import Recognizer
 from ..records import Candidate, Frame, Hypothesis, Place
 from .ground_truth import Protocol
@@ -24,7 +24,7 @@ def ranked_count(config: Config) -> int:
 
 
 def candidates_of(
-    model: R2Former, map_path: str | Path, frames: Iterable[Frame], config: Config
+    model: Model, map_path: str | Path, frames: Iterable[Frame], config: Config
 ) -> dict[int, Sequence[Candidate]]:
     """
     Retrieve candidates for frames in this process, by stamp.

@@ -17,10 +17,10 @@ import numpy as np
 from ..config import Config
 from ..maps.index import PlaceIndex
 from ..maps.place_map import PlaceMap
-from ..model import ImageFeatures, R2Former
+from ..model import ImageFeatures, Model
 from ..recognizer import Recognizer
 from ..records import Frame, Recognition
-from .cache import CachedModel
+from .cache import spent_ms_of
 from .outcomes import RERANK, RETRIEVAL, Outcome, Query, Ranking, reranked, retrieved
 
 READ_AHEAD = 4
@@ -64,7 +64,7 @@ class Runner:
     """Answer queries one by one."""
 
     def __init__(
-        self, model: R2Former, place_map: PlaceMap, config: Config, methods: Sequence[Method] = ()
+        self, model: Model, place_map: PlaceMap, config: Config, methods: Sequence[Method] = ()
     ) -> None:
         self.recognizer = GrowingRecognizer(model, place_map, config)
         self.methods = methods
@@ -87,13 +87,11 @@ class Runner:
             query, rankings, recognition.state.value, latency_ms, recognition.accepted)
 
     def _recognize(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
-        """Recognise; stages that were looked up count with the time that they once took."""
-        model = self.recognizer.model
-        if not isinstance(model, CachedModel):
-            return self.recognizer.recognize_and_encode(frame)
-        model.stored_ms.clear()
+        """Recognise; stages loaded from a cache count with the time they once took."""
+        spent_ms = spent_ms_of(self.recognizer.model)
+        spent_ms.clear()
         recognition, features = self.recognizer.recognize_and_encode(frame)
-        recognition.latency_ms.update(model.stored_ms)
+        recognition.latency_ms.update(spent_ms)
         return recognition, features
 
     def _show(self, count: int) -> None:

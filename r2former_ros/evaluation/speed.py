@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -35,8 +36,9 @@ from ..geometry.poses import pose_from_yaw
 from ..mapping.build import create_map
 from ..maps.index import PlaceIndex
 from ..maps.place_map import PlaceMap
-from ..model import ImageFeatures, R2Former, load_model
+from ..model import ImageFeatures, Model
 from ..model.backends.onnx import export_onnx
+from ..model.loading import ENGINES, assemble, configured_network
 from ..model.preprocess import preprocess
 from ..recognizer import Recognizer
 from ..records import Frame, Hypothesis, Image, Keyframe, LocalFeatures, Place
@@ -56,8 +58,14 @@ COMPILED = 'numba float32'
 CONVERTED = 'openvino float32'
 ROUNDED = 'openvino bfloat16'
 FASTEST = (REPLAYED, CONVERTED, COMPILED)
-ONNX_PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
-CPU_PROVIDER = ('CPUExecutionProvider',)
+TIMED = (REFERENCE, 'torch bfloat16')
+TIMED_ON = {
+    'cpu': (COMPILED, CONVERTED, ROUNDED, 'onnx float32'),
+    'cuda': ('torch float16', 'cudagraphs float32', REPLAYED, FUSED),
+}
+"""Engine and precision, where nothing hinders them."""
+ONNX_PACKAGES = ('onnx', 'onnxscript')
+"""What writing the files needs."""
 Variants = dict[str, Callable[[], object]]
 Stage = tuple[str, Variants]
 Row = dict[str, Any]
@@ -89,30 +97,26 @@ def stages(settings: ModelConfig, places: int, folder: Path) -> Iterator[Stage]:
     yield f'whole query, {places:,} places', whole_query(models, places, folder, picture)
 
 
-def networks(settings: ModelConfig, onnx_folder: Path) -> dict[str, R2Former]:
-    """Load the same weights once for each way to compute that is installed."""
-    load = partial(load_model, settings.weights, settings.device,
-                   image_height=settings.image_height, image_width=settings.image_width)
-    found = {REFERENCE: load(), 'torch bfloat16': load().with_precision('bfloat16')}
-    if found[REFERENCE].device.type != 'cpu':
-        found['torch float16'] = load().with_precision('float16')
-        found['cudagraphs float32'] = load().with_backend('cudagraphs')
-        found[REPLAYED] = load().with_precision('bfloat16').with_backend('cudagraphs')
-        if find_spec('triton'):
-            found[FUSED] = load().with_precision('bfloat16').with_backend('triton')
-        return found
-    if find_spec('numba'):
-        found[COMPILED] = load().with_backend('numba')
-    if find_spec('openvino'):
-        found[CONVERTED] = load().with_backend('openvino')
-        found[ROUNDED] = load().with_precision('bfloat16').with_backend('openvino')
-    if all(map(find_spec, ONNX_PACKAGES)):
-        export_onnx(found[REFERENCE], onnx_folder)
-        found['onnx float32'] = load().with_onnx(onnx_folder, CPU_PROVIDER)
+def networks(settings: ModelConfig, onnx_folder: Path) -> dict[str, Model]:
+    """Assemble the same network once with each engine and precision that can run here."""
+    network = configured_network(settings)
+    settings = replace(settings, onnx_folder=str(onnx_folder),
+                       onnx_providers='CPUExecutionProvider')
+    found: dict[str, Model] = {}
+    for name in (*TIMED, *TIMED_ON[network.device.type]):
+        backend, precision = name.split()
+        wanted = replace(settings, backend=backend, precision=precision)
+        if ENGINES[backend].hindrance(network, wanted):
+            continue
+        if backend == 'onnx':
+            if not all(map(find_spec, ONNX_PACKAGES)):
+                continue
+            export_onnx(found[REFERENCE], onnx_folder)
+        found[name] = assemble(network, wanted)
     return found
 
 
-def random_features(model: R2Former, images: int) -> ImageFeatures:
+def random_features(model: Model, images: int) -> ImageFeatures:
     """Make features of the weights' sizes: what they say has no influence on the time."""
     generator = torch.Generator().manual_seed(images)
     spec = model.spec
@@ -127,7 +131,7 @@ def random_features(model: R2Former, images: int) -> ImageFeatures:
 
 
 def whole_query(
-    models: dict[str, R2Former], places: int, folder: Path, picture: Image
+    models: dict[str, Model], places: int, folder: Path, picture: Image
 ) -> Variants:
     """Build a map of random places and recognise on it by the plain and the fastest path."""
     plain = models[REFERENCE]
@@ -135,7 +139,7 @@ def whole_query(
     with create_map(plain, path, Config()) as place_map:
         place_map.add_all(random_keyframes(plain, places))
     fastest = next((name for name in FASTEST if name in models), REFERENCE)
-    settings: dict[str, tuple[R2Former, dict[str, Any]]] = {
+    settings: dict[str, tuple[Model, dict[str, Any]]] = {
         f'{REFERENCE}, 20 reranked': (plain, {'rerank.shortlist': 0}),
         **{f'{fastest}, {profile}': (models[fastest], {'rerank.profile': profile})
            for profile in ('exact', 'balanced', 'fast')},
@@ -148,7 +152,7 @@ def whole_query(
     }
 
 
-def random_keyframes(model: R2Former, places: int) -> Iterator[Keyframe]:
+def random_keyframes(model: Model, places: int) -> Iterator[Keyframe]:
     """Yield places with random features."""
     one = random_features(model, 1).local_features_of(0)
     rng = np.random.default_rng(1)
@@ -230,8 +234,8 @@ def rerank_memory_mib(settings: ModelConfig) -> dict[str, float]:
 
 def _rerank_peak_mib(settings: ModelConfig, backend: str) -> float:
     """Rerank once and return by how many MiB the peak of this process rose."""
-    model = load_model(settings.weights, 'cpu', image_height=settings.image_height,
-                       image_width=settings.image_width).with_backend(backend)
+    settings = replace(settings, device='cpu', backend=backend, precision='float32')
+    model = assemble(configured_network(settings), settings)
     query, candidates = random_features(model, 1), random_features(model, max(RERANKED))
     model.score(query, candidates[:1])  # loads and compiles what is needed
     Path('/proc/self/clear_refs').write_text('5', encoding='utf-8')  # the peak counts from here

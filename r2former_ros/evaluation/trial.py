@@ -15,7 +15,7 @@ from ..errors import BagError, DatasetError, ImageError, MapError
 from ..geometry.trajectories import Trajectory
 from ..mapping.build import build_map
 from ..maps.place_map import PlaceMap
-from ..model import R2Former
+from ..model import Model
 from ..records import Frame, Place, PosedFrame
 from ..sources.bags import Bag
 from ..sources.datasets import PlaceSet
@@ -71,7 +71,7 @@ class Trial:
 
 
 def dataset_trial(
-    model: R2Former, places: PlaceSet, name: str, *, folder: Path, config: Config, shown: Shown
+    model: Model, places: PlaceSet, name: str, *, folder: Path, config: Config, shown: Shown
 ) -> Trial:
     """
     Build a map of the database images in a folder; the queries are the dataset's.
@@ -108,7 +108,7 @@ def map_trial(images: BagImages, map_path: str | Path, protocol: Protocol) -> Tr
 
 
 def revisit_trial(
-    model: R2Former, images: BagImages, *,
+    model: Model, images: BagImages, *,
     protocol: Protocol, exclude_s: float, folder: Path, config: Config, shown: Shown,
 ) -> Trial:
     """
@@ -136,7 +136,7 @@ def revisit_trial(
 
 
 def run_trial(
-    trial: Trial, model: R2Former, config: Config, *, make_methods: MakeMethods, shown: Shown
+    trial: Trial, model: Model, config: Config, *, make_methods: MakeMethods, shown: Shown
 ) -> list[Outcome]:
     """
     Put every query to the recognizer, and to other methods.

@@ -12,7 +12,7 @@ from ..config import Config, to_dict
 from ..errors import ImageError, MapError
 from ..maps.place_map import MapHeader, PlaceMap, map_exists
 from ..maps.sessions import UNNAMED_SESSION, Source, adopt_origin, begin_session, resumed_session
-from ..model import ImageFeatures, R2Former
+from ..model import ImageFeatures, Model
 from ..model.preprocess import preprocess
 from ..records import Keyframe, PosedFrame
 from ..sources.pictures import thumbnail_jpeg
@@ -36,7 +36,7 @@ class Mapper:
     """Encode frames and add them to a map as places."""
 
     def __init__(
-        self, model: R2Former, place_map: PlaceMap, config: Config, present: Collection[str] = ()
+        self, model: Model, place_map: PlaceMap, config: Config, present: Collection[str] = ()
     ) -> None:
         """
         Prepare to add.
@@ -93,7 +93,7 @@ def keyframe_from(posed: PosedFrame, features: ImageFeatures, thumbnail_width: i
     )
 
 
-def create_map(model: R2Former, path: str | Path, config: Config) -> PlaceMap:
+def create_map(model: Model, path: str | Path, config: Config) -> PlaceMap:
     """
     Make an empty map for a model.
 
@@ -102,7 +102,7 @@ def create_map(model: R2Former, path: str | Path, config: Config) -> PlaceMap:
     return PlaceMap.create(path, map_header(model, config))
 
 
-def map_header(model: R2Former, config: Config) -> MapHeader:
+def map_header(model: Model, config: Config) -> MapHeader:
     """Describe a map for a model."""
     return MapHeader(
         fingerprint=model.fingerprint,
@@ -117,7 +117,7 @@ def map_header(model: R2Former, config: Config) -> MapHeader:
 
 
 def build_map(
-    model: R2Former,
+    model: Model,
     path: str | Path,
     frames: Iterable[PosedFrame],
     config: Config,
@@ -145,7 +145,7 @@ def build_map(
 
 
 def append_to_map(
-    model: R2Former,
+    model: Model,
     path: str | Path,
     frames: Iterable[PosedFrame],
     config: Config,
@@ -164,7 +164,7 @@ def append_to_map(
 
 
 def resume_map(
-    model: R2Former,
+    model: Model,
     path: str | Path,
     frames: Iterable[PosedFrame],
     config: Config,
@@ -192,7 +192,7 @@ def resume_map(
 
 
 def _add_session(
-    model: R2Former,
+    model: Model,
     place_map: PlaceMap,
     frames: Iterable[PosedFrame],
     config: Config,

@@ -21,7 +21,7 @@ from ..maps.sessions import (
     sessions_of,
     write_sessions,
 )
-from ..model import R2Former
+from ..model import Model
 from ..records import Frame, Image, Place, PosedFrame
 from ..sources.bags import Bag
 from ..sources.frames import dataset_folder
@@ -42,7 +42,7 @@ class ReencodingSummary:
 
 
 def reencode_map(
-    model: R2Former,
+    model: Model,
     path: str | Path,
     out: str | Path,
     config: Config,

@@ -16,7 +16,7 @@ from ..maps import codec as local_codec
 from ..maps.index import index_bytes
 from ..maps.place_map import PlaceMap
 from ..maps.sqlite import row_bytes
-from ..model import ModelSpec, R2Former
+from ..model import Model, ModelSpec
 from ..recognizer import Recognizer
 from ..records import Frame, PosedFrame
 from .build import build_map
@@ -63,7 +63,7 @@ class PlaceSize:
         return places * TABLE_BYTES + index + min(preloaded, config.map.preload_mb * 2**20)
 
 
-def measured_peak(model: R2Former, place_map: PlaceMap, config: Config) -> int:
+def measured_peak(model: Model, place_map: PlaceMap, config: Config) -> int:
     """
     Recognise one picture of noise, as the node would; return the bytes this process ever held.
 
@@ -75,7 +75,7 @@ def measured_peak(model: R2Former, place_map: PlaceMap, config: Config) -> int:
     return peak if sys.platform == 'darwin' else peak * 1024
 
 
-def map_of_noise(model: R2Former, path: Path, config: Config) -> None:
+def map_of_noise(model: Model, path: Path, config: Config) -> None:
     """Build a map just large enough that a query reranks as many places as configured."""
     count = max(1, config.rerank.effective.candidates)
     frames = (PosedFrame(noise(model.spec, seed), None, 'noise') for seed in range(count))

@@ -52,7 +52,7 @@ class ResidentFeatures:
         stored = self._place_map.features(away, widen=False)
         features = ImageFeatures.stack(*stored, self._device)
         if here:
-            features = self._gathered(here).joined(features)
+            features = ImageFeatures.cat([self._gathered(here), features])
         row_of = {place_id: row for row, place_id in enumerate([*here, *away])}
         return features[[row_of[one] for one in place_ids]]
 

@@ -32,7 +32,7 @@ BUNDLED = {'r2former-tiny': Path(__file__).parents[1] / 'weights' / 'r2former-ti
 """Weights that come with the package, by name."""
 
 
-def load_model(
+def load_network(
     weights: str | Path,
     device: str | torch.device = 'cpu',
     *,
@@ -40,12 +40,12 @@ def load_model(
     image_width: int = 0,
 ) -> R2Former:
     """
-    Load a model for inference.
+    Load a network in evaluation mode.
 
     :param weights: a ``.safetensors`` file, an official ``.pth`` checkpoint, a name in
         ``BUNDLED``, or the name of a preset or of a ViT of timm, which gives an untrained network
         with a fixed seed.
-    :param device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which takes CUDA where it works.
+    :param device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where it works.
     :param image_height: overrides the size in the weights; 0 keeps it. Likewise the width.
     :raises WeightsError: if the file is missing, damaged or of another kind.
     """

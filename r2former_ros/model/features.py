@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the encoder says about a batch of images."""
+"""The features of a batch of images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,38 +30,32 @@ class ImageFeatures:
     def __len__(self) -> int:
         return self.descriptor.shape[0]
 
-    def __getitem__(self, rows: int | slice | list[int]) -> ImageFeatures:
+    def __getitem__(self, rows: int | slice | list[int] | torch.Tensor) -> ImageFeatures:
         """Select images; an integer keeps the batch dimension."""
         if isinstance(rows, int):
             rows = slice(rows, rows + 1 or None)
-        return ImageFeatures(
-            self.descriptor[rows], self.xy[rows], self.attention[rows], self.descriptors[rows]
-        )
+        return self.map(lambda tensor: tensor[rows])
 
-    def joined(self, other: ImageFeatures) -> ImageFeatures:
-        """Append the images of another batch with the same N."""
-        return ImageFeatures(
-            torch.cat([self.descriptor, other.descriptor]),
-            torch.cat([self.xy, other.xy]),
-            torch.cat([self.attention, other.attention]),
-            torch.cat([self.descriptors, other.descriptors]),
-        )
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return all four tensors in the order of the fields."""
+        return self.descriptor, *self.local()
+
+    def local(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return ``xy``, ``attention`` and ``descriptors``."""
+        return self.xy, self.attention, self.descriptors
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> ImageFeatures:
+        """Return features whose four tensors are changed in the same way."""
+        return ImageFeatures(*map(change, self.tensors()))
 
     def strongest(self, count: int) -> ImageFeatures:
-        """Keep the local features of largest attention; 0 keeps all."""
+        """Keep the ``count`` local features with the largest attention; 0 keeps all."""
         kept = slice(count or None)
-        return ImageFeatures(
-            self.descriptor, self.xy[:, kept], self.attention[:, kept], self.descriptors[:, kept]
-        )
+        return ImageFeatures(self.descriptor, *(tensor[:, kept] for tensor in self.local()))
 
     def to(self, device: torch.device | str) -> ImageFeatures:
         """Move to a device."""
-        return ImageFeatures(
-            self.descriptor.to(device),
-            self.xy.to(device),
-            self.attention.to(device),
-            self.descriptors.to(device),
-        )
+        return self.map(lambda tensor: tensor.to(device))
 
     def descriptor_of(self, image: int) -> Vector:
         """Return the global descriptor (D,) of one image as numpy float32."""
@@ -69,9 +63,13 @@ class ImageFeatures:
 
     def local_features_of(self, image: int) -> LocalFeatures:
         """Return the local features of one image as numpy float32."""
-        return LocalFeatures(
-            _numpy(self.xy[image]), _numpy(self.attention[image]), _numpy(self.descriptors[image])
-        )
+        return LocalFeatures(*(_numpy(tensor[image]) for tensor in self.local()))
+
+    @staticmethod
+    def cat(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Join batches of images with the same N."""
+        columns = zip(*(part.tensors() for part in parts), strict=True)
+        return ImageFeatures(*map(torch.cat, columns))
 
     @staticmethod
     def stack(
@@ -79,7 +77,7 @@ class ImageFeatures:
         local_features: Sequence[LocalFeatures],
         device: torch.device | str = 'cpu',
     ) -> ImageFeatures:
-        """Make a batch of images that were stored one by one, all with the same N."""
+        """Make a batch of images that were stored separately, all with the same N."""
         return ImageFeatures(
             _batch(descriptors, device),
             _batch([features.xy for features in local_features], device),

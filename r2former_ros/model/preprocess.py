@@ -50,6 +50,13 @@ def preprocess(
     return ((resized - mean) / std).permute(2, 0, 1)[None].contiguous()
 
 
+def normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Turn uint8 (B, H, W, 3) of the network's size into its input, float32 (B, 3, H, W)."""
+    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) * 255
+                 for values in (spec.mean, spec.std))
+    return (images.permute(0, 3, 1, 2).float() - mean) / std
+
+
 def _resized_along(dim: int, pixels: torch.Tensor, size: int) -> torch.Tensor:
     """Resize one side as ``F.interpolate`` does, reading only the pixels that it mixes."""
     length = pixels.shape[dim]

@@ -10,6 +10,7 @@ five; ``Reranker.block_2`` looks at all patches together; ``Reranker.head`` says
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,11 +30,6 @@ CANDIDATE, CORRELATION = 3, 6
 """Where the candidate's values begin, and where the correlation stands."""
 QUERY_XY = slice(0, 2)
 CANDIDATE_XY = slice(CANDIDATE, CANDIDATE + 2)
-
-Through = Callable[[nn.ModuleList, torch.Tensor, torch.Tensor, nn.Module], torch.Tensor]
-"""The signature of ``go_through``."""
-Pairing = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""The signature of ``pair_up``."""
 
 
 def go_through(
@@ -73,6 +69,16 @@ def pair_up(
     return torch.cat([from_query, from_candidate], dim=1)
 
 
+class RerankOps(NamedTuple):
+    """The two operations that an engine may compute in its own way, for inference."""
+
+    pair_up: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+    go_through: Callable[[nn.ModuleList, torch.Tensor, torch.Tensor, nn.Module], torch.Tensor]
+
+
+TORCH = RerankOps(pair_up, go_through)
+
+
 class Reranker(nn.Module):
     """Score pairs of images from their local features."""
 
@@ -90,38 +96,33 @@ class Reranker(nn.Module):
         self._initialise()
 
     def forward(
-        self, query: ImageFeatures, candidates: ImageFeatures,
-        pairing: Pairing = pair_up, through: Through = go_through,
+        self, query: ImageFeatures, candidates: ImageFeatures, ops: RerankOps = TORCH
     ) -> torch.Tensor:
         """
-        Score one query against K candidates, or K queries against a candidate each.
+        Score one query against K candidates, or K queries against one candidate each.
 
-        :param pairing: another ``pair_up``, for inference.
-        :param through: another ``go_through``, for inference.
         :returns: logits (K, 2): no match, match.
         :raises ImageError: if an image has fewer than five local features.
         """
-        pairs = correlate(query, candidates, pairing)  # (K, S, 5, 7)
-        summaries = self.summarise_partners(pairs, through)  # (K, S, 32)
-        return self.judge(summaries, pairs[:, :, 0, QUERY_XY], through)
+        pairs = correlate(query, candidates, ops)  # (K, S, 5, 7)
+        summaries = self.summarise_partners(pairs, ops)  # (K, S, 32)
+        return self.judge(summaries, pairs[:, :, 0, QUERY_XY], ops)
 
-    def summarise_partners(
-        self, pairs: torch.Tensor, through: Through = go_through
-    ) -> torch.Tensor:
+    def summarise_partners(self, pairs: torch.Tensor, ops: RerankOps = TORCH) -> torch.Tensor:
         """Block-1: reduce the five partners of a patch (K, S, 5, 7) to one token (K, S, 32)."""
         count, length = pairs.shape[:2]
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         tokens = tokens.flatten(0, 1)  # (K * S, 5, 32)
-        summary = through(self.block_1, self.class_token_1, tokens, self.norm)
+        summary = ops.go_through(self.block_1, self.class_token_1, tokens, self.norm)
         projected: torch.Tensor = self.pair_projection(summary)
         return projected.reshape(count, length, WIDTH)
 
     def judge(
-        self, summaries: torch.Tensor, query_xy: torch.Tensor, through: Through = go_through
+        self, summaries: torch.Tensor, query_xy: torch.Tensor, ops: RerankOps = TORCH
     ) -> torch.Tensor:
         """Block-2 and head: from all patches (K, S, 32) and where they are (K, S, 2) to logits."""
         tokens = summaries + encode_xy(query_xy)
-        summary = through(self.block_2, self.class_token_2, tokens, self.norm)
+        summary = ops.go_through(self.block_2, self.class_token_2, tokens, self.norm)
         logits: torch.Tensor = self.head(summary)
         return logits.float()
 
@@ -135,7 +136,7 @@ class Reranker(nn.Module):
 
 
 def correlate(
-    query: ImageFeatures, candidates: ImageFeatures, pairing: Pairing = pair_up
+    query: ImageFeatures, candidates: ImageFeatures, ops: RerankOps = TORCH
 ) -> torch.Tensor:
     """
     Find the five best partners of each patch, for the query's patches, then the candidate's.
@@ -143,7 +144,6 @@ def correlate(
     Always float32: with rounded correlations other partners are chosen, which ruins the logits.
 
     :param query: one image, or as many as there are candidates.
-    :param pairing: another ``pair_up``, for inference.
     :returns: (K, S, 5, 7) with S = Nx + Ny, best partner first; see ``PAIR_VALUES``.
     :raises ImageError: if an image has fewer than five local features.
     """
@@ -157,7 +157,7 @@ def correlate(
         correlation = left @ right.transpose(1, 2)  # (K, Nx, Ny)
     left_values, right_values = _patch_values(query), _patch_values(candidates)
     left_values = left_values.expand(correlation.shape[0], -1, -1)
-    return pairing(correlation, left_values, right_values)
+    return ops.pair_up(correlation, left_values, right_values)
 
 
 def mean_best_correlation(

@@ -12,8 +12,9 @@ from rclpy.lifecycle import LifecycleNode
 from ..config import Config, options, with_values
 from ..errors import ConfigError
 from ..maps.calibration import calibration_for
-from ..model import R2Former
-from ..recognizer import Recognizer, load_configured
+from ..model import Model
+from ..model.loading import load_configured
+from ..recognizer import Recognizer
 from .inputs import OdometryBuffer
 from .loop_reporter import LoopReporter
 from .seen import Consumer
@@ -114,7 +115,7 @@ class Configured:
         # Nothing is recognized on the map of the drive: it is indexed now, while it is empty.
         return Recognizer(model, loops.place_map, config)
 
-    def _begin_drive(self, model: R2Former, opened: ExitStack) -> LoopReporter:
+    def _begin_drive(self, model: Model, opened: ExitStack) -> LoopReporter:
         self.loops = LoopReporter(self._node, model, self.config, self.odometry)
         opened.callback(self.loops.close)
         self._log.info(f'this drive grows {self.loops.place_map.location}')

@@ -17,7 +17,7 @@ from ..errors import MapError, R2FormerError
 from ..geometry.cameras import supports
 from ..mapping.build import create_map
 from ..maps.place_map import PlaceMap
-from ..model import R2Former
+from ..model import Model
 from ..recognizer import Recognizer
 from ..records import Frame, Pose, PosedFrame
 from ..slam.loop_closure import LoopCloser
@@ -34,7 +34,7 @@ class LoopReporter:
     """Grow a map of this drive and publish ``~/loop_closures``."""
 
     def __init__(
-        self, node: LifecycleNode, model: R2Former, config: Config, odometry: OdometryBuffer
+        self, node: LifecycleNode, model: Model, config: Config, odometry: OdometryBuffer
     ) -> None:
         """
         Begin a map.
@@ -143,7 +143,7 @@ def of_drive(config: Config) -> Config:
     return with_values(config, {'decision.false_accept_rate': 0.0})
 
 
-def begin_map(model: R2Former, config: Config) -> PlaceMap:
+def begin_map(model: Model, config: Config) -> PlaceMap:
     """
     Make the map of a drive, named by the clock on the wall.
 

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from ..common.files import digest_of, replacing
 from ..errors import ConfigError, DatasetError
 from ..model import PRESETS, R2Former, save_weights
-from ..model.checkpoint import load_model, untrained_model
+from ..model.checkpoint import load_network, untrained_model
 from ..model.network import Origin
+from ..model.preprocess import normalised
 from ..model.reranker import Reranker
 from ..model.vit_encoder import VitEncoder
 from .augment import AugmentConfig
@@ -42,7 +43,6 @@ from .initial.pairs import (
     encode_views,
 )
 from .initial.reranker import start_reranker
-from .learner import normalised
 from .recipe import Recipe, load_recipe
 
 CACHE_SIZE_PX = (240, 320)
@@ -156,7 +156,7 @@ def _contrasted(
         report('contrast' if loss is None else f'contrast, loss {loss:.3f}', step, trainer.steps)
 
     trainer.run(tell)
-    return load_model(out / recipe.stage / FINAL)
+    return load_network(out / recipe.stage / FINAL)
 
 
 def _patch_pairs(

@@ -24,7 +24,7 @@ from lightning_fabric import Fabric
 from ..common.files import digest_of, replacing
 from ..errors import ConfigError, WeightsError
 from ..model import R2Former, save_weights
-from ..model.network import Origin
+from ..model.network import Origin, fingerprint_of
 from .data.sources import Batch, Source
 from .learner import Learner
 from .miner import Miner
@@ -71,7 +71,7 @@ class Trainer:
         self.fabric, self.recipe, self.source, self.out = fabric, recipe, source, out
         self.recall = recall
         out.mkdir(parents=True, exist_ok=True)
-        self.model, self._before = model.without_runtimes(), model.origin
+        self.model, self._before = model, model.origin
         self.inputs = describe_inputs(model, source, recipe)
         if fabric.device.type == 'cpu':
             attend_plainly(model)
@@ -279,7 +279,7 @@ def describe_inputs(model: R2Former, source: Source, recipe: Recipe) -> dict[str
     """Return what a run starts from: recipe, weights, and a digest of what is learned."""
     places = source.places
     return {
-        'recipe': recipe.to_dict(), 'weights': f'{model.spec.preset} {model.fingerprint}',
+        'recipe': recipe.to_dict(), 'weights': f'{model.spec.preset} {fingerprint_of(model)}',
         'places': f'{len(places.queries)} queries, {len(places.database)} database images, '
                   + digest_of(*places.queries, *places.database,
                               *(rows.tolist() for rows in places.positives)),

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..model import ImageFeatures, R2Former
-from ..model.preprocess import InputSpec
+from ..model.preprocess import normalised
 from ..model.vit_encoder import VitEncoder
 from .data.pools import matched_patches
 from .initial.encoder import keep_constants
@@ -117,7 +117,8 @@ class Learner(nn.Module):
         rows = torch.arange(len(features), device=features.descriptor.device).view(-1, group)
         others = rows[:, 1:].flatten()
         queries = rows[:, :1].expand(-1, group - 1).flatten()
-        logits = self.model.reranker(_picked(features, queries), _picked(features, others))
+        features = replace(features, attention=features.attention.detach())
+        logits = self.model.reranker(features[queries], features[others])
         logits = logits.view(-1, group - 1, 2)
         if self.recipe.pair_loss == 'ranking':
             return pair_ranking(logits)
@@ -158,13 +159,6 @@ class Learner(nn.Module):
             module.requires_grad_(True)
 
 
-def normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
-    """Turn uint8 (B, H, W, 3) of the network's size into its input (B, 3, H, W)."""
-    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) * 255
-                 for values in (spec.mean, spec.std))
-    return (images.permute(0, 3, 1, 2).float() - mean) / std
-
-
 def _by_group(values: torch.Tensor, group: int) -> torch.Tensor:
     return values.view(-1, group, *values.shape[1:])
 
@@ -177,10 +171,3 @@ def _vit(model: R2Former, setting: str) -> VitEncoder:
 
 def _detached(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     return tuple(one.detach() for one in inputs)
-
-
-def _picked(features: ImageFeatures, rows: torch.Tensor) -> ImageFeatures:
-    return replace(
-        features, descriptor=features.descriptor[rows], xy=features.xy[rows],
-        attention=features.attention[rows].detach(), descriptors=features.descriptors[rows],
-    )

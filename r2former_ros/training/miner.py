@@ -14,9 +14,9 @@ from lightning_fabric import Fabric
 
 from ..errors import DatasetError
 from ..model import R2Former
+from ..model.preprocess import normalised
 from ..records import Image
 from .data.sources import Seed, Source
-from .learner import normalised
 from .mining import (
     Descriptors,
     Rows,

@@ -11,13 +11,14 @@ import torch
 
 from ..evaluation.measures import recall_at
 from ..model import ImageFeatures, R2Former
+from ..model.backends.pytorch import TorchEncoder, TorchScorer
+from ..model.preprocess import normalised
 from ..records import Image
 from .data.sources import Source
-from .initial.pairs import joined
-from .learner import normalised
 
 Recall = Callable[[R2Former], Mapping[str, float]]
 ENCODE_BATCH = 16
+PAIR_BATCH = 10
 RETRIEVAL, RERANK = 'recall@1/retrieval', 'recall@1/rerank'
 
 
@@ -47,21 +48,19 @@ def _encode(
     model: R2Former, count: int, read: Callable[[int, tuple[int, ...]], Image]
 ) -> ImageFeatures:
     """Return the features of all rows, on the CPU."""
-    chunks = []
+    encoder, chunks = TorchEncoder(model.encoder), []
     for start in range(0, count, ENCODE_BATCH):
         rows = range(start, min(start + ENCODE_BATCH, count))
         images = torch.from_numpy(np.stack([read(row, (0,)) for row in rows])).to(model.device)
-        chunks.append(model.encode(normalised(images, model.spec.input)).to('cpu'))
-    return joined(chunks)
+        chunks.append(encoder.encode(normalised(images, model.spec.input)).to('cpu'))
+    return ImageFeatures.cat(chunks)
 
 
 def _reranked(
     model: R2Former, queries: ImageFeatures, database: ImageFeatures, ranked: torch.Tensor
 ) -> list[list[int]]:
-    best = []
+    scorer, best = TorchScorer(model.reranker), []
     for row, candidates in enumerate(ranked):
-        picked = ImageFeatures(database.descriptor[candidates], database.xy[candidates],
-                               database.attention[candidates], database.descriptors[candidates])
-        logits = model.score(queries[row], picked)
+        logits = scorer.score(queries[row], database[candidates], PAIR_BATCH)
         best.append([int(candidates[int((logits[:, 1] - logits[:, 0]).argmax())])])
     return best

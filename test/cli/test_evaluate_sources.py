@@ -37,7 +37,7 @@ def write_bag(path, seeds):
 def fake(monkeypatch):
     """Let the command line run the stand-in model."""
     model = FakeModel()
-    monkeypatch.setattr('r2former_ros.recognizer.load_configured', lambda _: model)
+    monkeypatch.setattr('r2former_ros.model.loading.load_configured', lambda _: model)
     return model
 
 
@@ -138,7 +138,7 @@ def test_a_cached_run_goes_on_without_the_model_and_says_the_same(tmp_path, site
     for path in (tmp_path / 'c').rglob('*.npz'):
         path.write_bytes(b'half')
     assert main(['evaluate', *map(str, arguments)]) == 2
-    cached(FakeModel('other'), tmp_path / 'c')  # other weights share nothing
+    cached(FakeModel(fingerprint='other'), tmp_path / 'c')  # other weights share nothing
     assert len(list((tmp_path / 'c').iterdir())) == 1
 
 
@@ -146,18 +146,18 @@ def test_a_stopped_run_keeps_what_it_has_and_says_how_to_go_on(
     tmp_path, site, fake, monkeypatch, capsys
 ):
     bag = write_bag(tmp_path / 'bag', [0, 3, 5])
-    encode = fake.encode
+    encode = fake.encoder.encode
 
     def stopped(images):
         if fake.calls == 2:
             raise KeyboardInterrupt
         return encode(images)
 
-    monkeypatch.setattr(fake, 'encode', stopped)
+    monkeypatch.setattr(fake.encoder, 'encode', stopped)
     arguments = ['--bag', bag, '--map', site, '--pose-topic', '/odom', '--cache', tmp_path / 'c']
     assert main(['evaluate', *map(str, arguments)]) == 130
     assert 'the same command goes on from here' in capsys.readouterr().err
-    monkeypatch.setattr(fake, 'encode', encode)
+    monkeypatch.setattr(fake.encoder, 'encode', encode)
     assert evaluate(tmp_path, *arguments)['queries'] == 3
     assert fake.calls == 3  # only the image that was missing
 

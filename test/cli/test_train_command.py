@@ -16,7 +16,7 @@ from r2former_ros.cli import main, train_command
 from r2former_ros.config import Config
 from r2former_ros.errors import DatasetError
 from r2former_ros.geometry.poses import pose_from_yaw
-from r2former_ros.model import ModelSpec, load_model, save_weights
+from r2former_ros.model import ModelSpec, load_network, save_weights
 from r2former_ros.model.checkpoint import untrained_model
 from r2former_ros.model.network import Origin
 from r2former_ros.records import Frame, StampedPose
@@ -91,7 +91,7 @@ def test_two_processes_learn_what_one_does(weights, bags, tmp_path):
     one, two = (state['model'] for state in states)
     assert states[0]['progress'] == states[1]['progress']
     assert states[0]['progress']['step'] == 4
-    start = load_model(weights).state_dict()
+    start = load_network(weights).state_dict()
     moved, apart = (sum(float((one[name] - other[name]).abs().sum()) for name in one)
                     for other in (start, two))
     assert apart < 0.02 * moved
@@ -115,7 +115,7 @@ def test_bags_are_learned_with_validation_and_scalars(weights, bags, tmp_path, c
     assert {'loss', 'learning_rate', 'images_per_s', 'memory_mb/cpu', 'mining/hard_share',
             'recall@1/retrieval', 'recall@1/rerank'} <= set(events.Tags()['scalars'])
     assert [one.step for one in events.Scalars('loss')] == [1, 2, 3]
-    assert load_model(out / 'best.safetensors').spec == SPEC
+    assert load_network(out / 'best.safetensors').spec == SPEC
     assert train('joint', weights, out, *options, recipe_set=tight) == 2
     assert 'written with another places; take another --out' in capsys.readouterr().err
 
@@ -123,7 +123,7 @@ def test_bags_are_learned_with_validation_and_scalars(weights, bags, tmp_path, c
 def test_bags_teach_the_heads_alone_unless_another_recipe_is_named(weights, bags, tmp_path):
     changes = ['epochs=1', 'batch=8']
     assert train('joint', weights, tmp_path / 'out', *of_bags(bags), recipe_set=changes) == 0
-    before, after = (load_model(path).state_dict()
+    before, after = (load_network(path).state_dict()
                      for path in (weights, tmp_path / 'out' / 'final.safetensors'))
     changed = {name.removeprefix('encoder.').removeprefix('backbone.').split('.')[0]
                for name in before
@@ -310,10 +310,10 @@ def test_bootstrap_makes_weights_from_pictures_alone(tmp_path, capsys):
     command = ['train', 'bootstrap', '--images', str(folder), '--out', str(tmp_path / 'out'),
                *(part for text in changes for part in ('--recipe-set', text))]
     assert main(command) == 0
-    made = load_model(tmp_path / 'out' / 'r2former-tiny.safetensors')
+    made = load_network(tmp_path / 'out' / 'r2former-tiny.safetensors')
     assert made.origin.trained
     assert made.origin.reranker_trained
     before = made.state_dict()
     assert main(command) == 0  # from the finished parts
-    after = load_model(tmp_path / 'out' / 'r2former-tiny.safetensors').state_dict()
+    after = load_network(tmp_path / 'out' / 'r2former-tiny.safetensors').state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -29,7 +29,7 @@ from r2former_ros.model.reranker import correlate
 def model():
     """The untrained tiny network at 64x96: 24 patches, of which it selects 10."""
     made = load_model('tiny', image_height=64, image_width=96)
-    made.spec = replace(made.spec, num_local=10)
+    made.network.spec = replace(made.spec, num_local=10)
     return made
 
 
@@ -58,7 +58,7 @@ def test_the_whole_network_scores_as_before_and_every_part_matters(model, pair):
 def test_without_a_block_its_weights_play_no_part(model, pair):
     for variant, block in zip(variants(10, 20)[1:3], ('block_1', 'block_2'), strict=True):
         before = score(model, variant, pair)
-        weights = getattr(model.reranker, block)[0].attn.qkv.weight
+        weights = getattr(model.network.reranker, block)[0].attn.qkv.weight
         kept = weights.detach().clone()
         with torch.no_grad():
             weights.mul_(3)
@@ -67,7 +67,7 @@ def test_without_a_block_its_weights_play_no_part(model, pair):
 
 
 def test_the_top_pair_alone_is_read(model, pair):
-    reranker = ablated(model, variants(10, 20)[3])._reranker.reranker
+    reranker = ablated(model, variants(10, 20)[3]).network.reranker
     pairs = correlate(*pair)
     other = pairs.clone()
     other[:, :, 1:] = 0
@@ -101,8 +101,8 @@ def test_features_are_blanked_and_selected():
 
 def test_all_patches_are_there_to_choose_from(tmp_path):
     made = load_model('tiny', image_height=64, image_width=96)
-    made.encoder.spec = replace(made.encoder.spec, num_local=10)
-    made.spec = replace(made.spec, num_local=10)
+    made.network.encoder.spec = replace(made.network.encoder.spec, num_local=10)
+    made.network.spec = replace(made.spec, num_local=10)
     image = preprocess(picture(1, 64, 96), made.spec.input)
     selected = made.encode(image)
     every = with_all_patches(made, tmp_path)

@@ -41,7 +41,7 @@ def out(tmp_path_factory):
             bag.odometry('/odom', StampedPose(stamp_ns, pose_from_yaw(x, 0, 0)),
                          frame_id='map', child_frame_id='camera')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('r2former_ros.recognizer.load_configured', lambda _: FakeModel())
+        patch.setattr('r2former_ros.model.loading.load_configured', lambda _: FakeModel())
         arguments = ['--bag', str(folder / 'bag'), '--map', str(folder / 'site.r2map'),
                      '--pose-topic', '/odom', '--positive-radius-m', '4', '--methods', 'hog',
                      '--out', str(folder / 'out')]
@@ -89,7 +89,7 @@ def test_predictions_are_in_the_layout_of_vpr_methods_evaluation(out):
 
 
 def test_a_dataset_is_exported_for_the_tools_of_msls(tmp_path, monkeypatch):
-    monkeypatch.setattr('r2former_ros.recognizer.load_configured', lambda _: FakeModel())
+    monkeypatch.setattr('r2former_ros.model.loading.load_configured', lambda _: FakeModel())
     for name, seed in (('qA', 1), ('qB', 2), ('dA', 1), ('dB', 2), ('dC', 3)):
         cv2.imwrite(str(tmp_path / f'{name}.png'), picture(seed, 96, 128)[..., ::-1])
     (tmp_path / 'gt.json').write_text(json.dumps({

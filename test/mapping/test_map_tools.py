@@ -97,7 +97,7 @@ def test_maps_that_do_not_compare_are_not_merged(tmp_path):
     int8 = make(tmp_path / 'b.r2map', config=with_values(Config(), {'map.local_dtype': 'int8'}))
     with pytest.raises(MapError, match=r'b.r2map: local_dtype is int8, but float16 in .*a.r2map'):
         merge_maps(tmp_path / 'out.r2map', [a, int8])
-    build_map(FakeModel('other'), tmp_path / 'c.r2map', frames(1), Config())
+    build_map(FakeModel(fingerprint='other'), tmp_path / 'c.r2map', frames(1), Config())
     with pytest.raises(MapError, match='c.r2map: fingerprint is other'):
         merge_maps(tmp_path / 'out.r2map', [a, str(tmp_path / 'c.r2map')])
     far = make(tmp_path / 'd.r2map', origin=THERE)
@@ -210,7 +210,7 @@ def test_reencoding_takes_the_source_where_it_is_there_else_the_thumbnail(tmp_pa
         (folder / str(i)).write_bytes(thumbnail_jpeg(picture(i), 64, quality=100))
     path = make(tmp_path / 'a.r2map', name='gone/photos')
     out = tmp_path / 'out.r2map'
-    summary = reencode_map(FakeModel('new'), path, out, Config(), look_in=tmp_path)
+    summary = reencode_map(FakeModel(fingerprint='new'), path, out, Config(), look_in=tmp_path)
     assert (summary.from_source, summary.from_thumbnail, summary.left_out) == (2, 2, 0)
     with PlaceMap.open(path) as old, PlaceMap.open(out) as new:
         assert new.header == replace(old.header, fingerprint='new')

@@ -10,7 +10,8 @@ from test_graphs import CpuGraph
 from r2former_ros.model import load_model
 from r2former_ros.model import reranker as reranker_module
 from r2former_ros.model.backends import triton_block_1
-from r2former_ros.model.backends.cuda_graphs import ReplayedNetwork
+from r2former_ros.model.backends.cuda_graphs import ReplayedScorer
+from r2former_ros.model.backends.pytorch import TorchScorer
 from r2former_ros.model.backends.triton_block_1 import go_through_fused
 from r2former_ros.model.reranker import WIDTH, go_through
 
@@ -61,13 +62,11 @@ def test_a_replayed_network_scores_by_the_kernel(monkeypatch):
         return go_through_fused(precision, *arguments)
 
     monkeypatch.setattr(triton_block_1, 'go_through_fused', spy)
-    model = load_model('tiny', image_height=64, image_width=96).with_precision('float16')
-    model.reranker = any_reranker()
-    features = model.encode(noise(4, 3, 64, 96))
-    logits = model.score(features[:1], features)
-    model.replayed = ReplayedNetwork(model, fused=True, capture=CpuGraph.capture)
-    assert model.backend == 'triton'
-    found = model.score(features[:1], features)
+    model = load_model('tiny', image_height=64, image_width=96, precision='float16')
+    features, reranker = model.encode(noise(4, 3, 64, 96)), any_reranker()
+    logits = TorchScorer(reranker, 'float16').score(features[:1], features, 10)
+    scorer = ReplayedScorer(reranker, 'float16', 'triton', fused=True, capture=CpuGraph.capture)
+    found = scorer.score(features[:1], features, 10)
     assert not torch.equal(found, logits)
     torch.testing.assert_close(found, logits, atol=2e-2, rtol=0)
     assert set(precisions) == {torch.float16}

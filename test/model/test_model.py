@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fakes import model_of
 from recipe import make_pairs, make_state_dict
 
 from r2former_ros.errors import ImageError, WeightsError
@@ -24,7 +25,7 @@ OTHER_VITS = ['vit_small_patch14_dinov2', 'vit_small_patch14_reg4_dinov2']
 @pytest.fixture(scope='module')
 def tiny():
     """A small network with random weights."""
-    return untrained_model(SMALL).eval()
+    return model_of(untrained_model(SMALL))
 
 
 @pytest.fixture(scope='module')
@@ -136,7 +137,7 @@ def test_position_embedding_of_a_smaller_image_is_cropped_from_the_middle():
 @pytest.mark.parametrize('backbone', OTHER_VITS)
 def test_any_vit_of_timm_can_be_the_backbone(backbone):
     spec = ModelSpec(backbone, backbone, 70, 98, num_local=20)
-    model = untrained_model(spec).eval()
+    model = model_of(untrained_model(spec))
     features = model.encode(torch.randn(2, 3, 70, 98, generator=torch.Generator().manual_seed(0)))
     assert features.descriptor.shape == (2, 256)
     columns = features.xy[..., 0] * 98  # centres of 14 px patches: 7, 21, 35 ...
@@ -148,8 +149,8 @@ def test_any_vit_of_timm_can_be_the_backbone(backbone):
 
 def test_the_base_preset_is_vit_b():
     spec = replace(PRESETS['base'], image_height=64, image_width=96)
-    model = untrained_model(spec).eval()
-    backbone = model.encoder.backbone
+    model = model_of(untrained_model(spec))
+    backbone = model.network.encoder.backbone
     assert (backbone.embed_dim, backbone.blocks[0].attn.num_heads) == (768, 12)
     features = model.encode(torch.zeros(1, 3, 64, 96))
     assert features.descriptors.shape == (1, 24, 128) and spec.token_shift
@@ -173,7 +174,7 @@ def test_backbones_that_do_not_fit_are_refused(backbone):
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
 def test_lower_precision_ranks_pairs_like_float32(precision):
     """Twelve candidates that match more and more: the order of nearly all pairs must stay."""
-    model = model_from_official(
+    network = model_from_official(
         {key: torch.from_numpy(value) for key, value in make_state_dict('deit').items()}
     )
     x_global, x_local, y_global, y_local = make_pairs(0, 12, 100, 100, out_of_range=False)
@@ -182,8 +183,8 @@ def test_lower_precision_ranks_pairs_like_float32(precision):
         np.where(np.arange(100)[:, None] < 8 * i, x_local[0], y_local[i]) for i in range(12)
     ]).astype(np.float32)
     candidates = _as_features(y_global, local)
-    exact = model.score(query, candidates)
-    rounded = model.with_precision(precision).score(query, candidates)
+    exact = model_of(network).score(query, candidates)
+    rounded = model_of(network, precision).score(query, candidates)
     assert rounded.dtype == torch.float32
     exact, rounded = (logits[:, 1] - logits[:, 0] for logits in (exact, rounded))
     clear = (exact[:, None] - exact[None]).abs() > 0.01

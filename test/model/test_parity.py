@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fakes import model_of
 from recipe import GOLDEN, make_batch, make_image, make_pairs, make_state_dict
 
 from r2former_ros.model import ImageFeatures, blended_score, match_probability
@@ -65,7 +66,7 @@ def test_logits_equal_the_released_code(deit, golden, case):
     queries, candidates = _features(x_global, x_local), _features(y_global, y_local)
     logits = torch.cat([deit.score(queries[i], candidates[i]) for i in range(count)])
     similarity = (queries.descriptor * candidates.descriptor).sum(-1)
-    score = blended_score(logits, similarity, deit.reranker.ratio.detach())
+    score = blended_score(logits, similarity, deit.network.reranker.ratio.detach())
     assert np.abs(logits.numpy() - golden[f'rerank/syn{case}/logits']).max() < LOGIT
     assert np.abs(score.numpy() - golden[f'rerank/syn{case}/final_score']).max() < SCORE
 
@@ -77,7 +78,7 @@ def test_ranking_equals_the_released_evaluation(deit, golden):
     for query, row in enumerate(similarity):
         retrieved = row.argsort(descending=True)[:20]
         assert retrieved.tolist() == golden['e2e/ranks_global'][query].tolist()
-        logits = deit.score(queries[query], _select(database, retrieved))
+        logits = deit.score(queries[query], database[retrieved])
         assert np.abs(logits.numpy() - golden['e2e/logits'][query]).max() < LOGIT
         order = match_probability(logits).argsort(descending=True)
         assert retrieved[order].tolist() == golden['e2e/ranks_reranked'][query].tolist()
@@ -139,14 +140,15 @@ def test_all_shared_resnet50_logits(resnet50):
     pairs = golden[f'{prefix}/index'].tolist()
     logits = torch.cat([resnet50.score(images[i], images[j]) for i, j in pairs])
     similarity = torch.stack([images.descriptor[i] @ images.descriptor[j] for i, j in pairs])
-    score = blended_score(logits, similarity, resnet50.reranker.ratio.detach())
+    score = blended_score(logits, similarity, resnet50.network.reranker.ratio.detach())
     assert np.abs(logits.numpy() - golden[f'{prefix}/logits']).max() < CNN_LOGIT
     assert np.abs(score.numpy() - golden[f'{prefix}/final_score']).max() < CNN_SCORE
 
 
 def _model(architecture):
     state = make_state_dict(architecture)
-    return model_from_official({key: torch.from_numpy(value) for key, value in state.items()})
+    return model_of(
+        model_from_official({key: torch.from_numpy(value) for key, value in state.items()}))
 
 
 def _check_features(model, golden, prefix):
@@ -198,22 +200,13 @@ def _features(descriptors, local):
     )
 
 
-def _select(features, rows):
-    return ImageFeatures(
-        features.descriptor[rows], features.xy[rows], features.attention[rows],
-        features.descriptors[rows],
-    )
-
-
 def _shared_image(encoded, size, image):
     rows = slice(image, image + 1)
     return _features(encoded[f'deit/{size}/global'][rows], encoded[f'deit/{size}/local'][rows])
 
 
 def _encode_all(model, scenes_views):
-    encoded = [
+    return ImageFeatures.cat([
         model.encode(torch.from_numpy(make_batch(scenes_views[i : i + 1], 480, 640)))
         for i in range(len(scenes_views))
-    ]
-    parts = ('descriptor', 'xy', 'attention', 'descriptors')
-    return ImageFeatures(*(torch.cat([getattr(one, name) for one in encoded]) for name in parts))
+    ])

@@ -3,6 +3,7 @@
 """Compiled attention and scoring in threads against the plain reranker."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from r2former_ros.errors import ImageError, WeightsError
+from r2former_ros.errors import ImageError
 from r2former_ros.model import ImageFeatures, load_model
-from r2former_ros.model.reranker import Reranker, correlate, go_through
+from r2former_ros.model.reranker import Reranker, RerankOps, correlate, go_through
 
 lanes = pytest.importorskip('r2former_ros.model.backends.numba.lanes',
                             reason='numba is not installed')
@@ -114,6 +115,11 @@ def model():
     return load_model('tiny')
 
 
+def with_numba(model):
+    """Score with numba."""
+    return replace(model, scorer=scoring.NumbaScorer(model.network.reranker))
+
+
 def features(model, images, seed):
     """Encode noise."""
     generator = torch.Generator().manual_seed(seed)
@@ -123,12 +129,10 @@ def features(model, images, seed):
 def test_scoring_in_threads_equals_the_plain_reranker(model):
     query, candidates = features(model, 1, 0), features(model, 43, 1)
     threads = torch.get_num_threads()
-    plain = model.with_backend('torch').score(query, candidates)
-    fast = model.with_backend('numba').score(query, candidates)
+    plain, fast = model.score(query, candidates), with_numba(model).score(query, candidates)
     assert fast.shape == (43, 2) and not torch.equal(fast, plain)
     torch.testing.assert_close(fast, plain, atol=2e-5, rtol=0)
     assert torch.get_num_threads() == threads
-    assert model.score(query, candidates[:0]).shape == (0, 2)
 
 
 @pytest.mark.parametrize('queries', [1, 3])
@@ -138,7 +142,7 @@ def test_best_partners_are_those_that_pytorch_picks(queries):
                               2 * torch.rand(n, p, generator=generator),
                               torch.randn(n, p, 8, generator=generator))
                 for n, p in ((queries, 40), (3, 29))]
-    pairs = correlate(*features, partners.pair_up_compiled)
+    pairs = correlate(*features, RerankOps(partners.pair_up_compiled, go_through))
     assert pairs.shape == (3, 69, 5, 7)
     assert torch.equal(pairs, correlate(*features))
 
@@ -156,34 +160,27 @@ def test_what_is_not_a_number_correlates_with_nothing():
 
 def test_weights_that_change_are_scored_by(model):
     query, candidates = features(model, 1, 0), features(model, 3, 1)
-    before = model.with_backend('numba').score(query, candidates)
+    fast, reranker = with_numba(model), model.network.reranker
+    before = fast.score(query, candidates)
     with torch.no_grad():
-        model.reranker.head.weight.mul_(2)
-        model.reranker.block_2[0].mlp.fc2.weight.mul_(2)
+        reranker.head.weight.mul_(2)
+        reranker.block_2[0].mlp.fc2.weight.mul_(2)
     try:
-        after = model.score(query, candidates)
-        torch.testing.assert_close(after, model.with_backend('torch').score(query, candidates),
-                                   atol=2e-5, rtol=0)
+        after = fast.score(query, candidates)
+        torch.testing.assert_close(after, model.score(query, candidates), atol=2e-5, rtol=0)
         assert not torch.allclose(after, before, atol=1e-3)
     finally:
         with torch.no_grad():
-            model.reranker.head.weight.div_(2)
-            model.reranker.block_2[0].mlp.fc2.weight.div_(2)
+            reranker.head.weight.div_(2)
+            reranker.block_2[0].mlp.fc2.weight.div_(2)
 
 
 def test_errors_come_through_the_threads(model):
     few = features(model, 1, 0).strongest(4)
     threads = torch.get_num_threads()
     with pytest.raises(ImageError, match='4 local features'):
-        model.with_backend('numba').score(few, few)
+        with_numba(model).score(few, few)
     assert torch.get_num_threads() == threads
-
-
-def test_a_backend_that_cannot_run_is_refused(model):
-    with pytest.raises(WeightsError, match='tensorflow: not a backend'):
-        model.with_backend('tensorflow')
-    with pytest.raises(WeightsError, match='runs on a CPU only; choose auto or torch'):
-        load_model('tiny').to('meta').with_backend('numba')
 
 
 def test_the_cheap_comparison_is_the_mean_best_correlation(model):

@@ -5,14 +5,17 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from fakes import any_reranker
 
+from r2former_ros.config import ModelConfig
 from r2former_ros.errors import WeightsError
 from r2former_ros.model import R2Former, load_model
+from r2former_ros.model.loading import assemble, engine_for
 from r2former_ros.model.reranker import go_through
 
 triton = pytest.importorskip('triton')
@@ -51,17 +54,18 @@ def test_it_compiles_for_gpus_that_are_not_here(architecture, precision, monkeyp
 
 
 def test_what_it_cannot_do_is_refused_in_one_line(monkeypatch):
-    model = load_model('tiny')
+    network = load_model('tiny').network
+    float32 = ModelConfig(backend='triton')
     with pytest.raises(WeightsError, match='triton backend runs on CUDA only; choose auto or'):
-        model.with_backend('triton')
+        engine_for(network, float32)
     monkeypatch.setattr(R2Former, 'device', torch.device('cuda'))
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (7, 5))
     with pytest.raises(WeightsError, match='needs a GPU of compute capability 8.0 or later'):
-        model.with_backend('triton')
+        engine_for(network, float32)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
     with pytest.raises(WeightsError, match='bfloat16 or float16 only: set model.precision; choo'):
-        model.with_backend('triton')
-    assert model.with_precision('bfloat16').with_backend('triton').backend == 'triton'
+        engine_for(network, float32)
+    assert assemble(network, replace(float32, precision='bfloat16')).backend == 'triton'
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -75,17 +79,3 @@ def test_on_a_gpu_it_computes_what_the_layers_compute(precision, atol, patches):
     torch.testing.assert_close(
         triton_block_1.go_through_fused(precision, *arguments), go_through(*arguments),
         atol=atol, rtol=0)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
-def test_a_gpu_replays_it(precision):
-    model = load_model('tiny', 'cuda').with_precision(precision)
-    model.reranker = any_reranker().cuda()
-    images = torch.randn(4, 3, 192, 256, generator=torch.Generator().manual_seed(0)).cuda()
-    features = model.encode(images)
-    logits = model.score(features[:1], features)
-    assert model.with_backend('triton').backend == 'triton'
-    for _ in range(2):
-        torch.testing.assert_close(
-            model.score(features[:1], features), logits, atol=1e-2, rtol=0)

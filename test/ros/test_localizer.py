@@ -28,7 +28,8 @@ from r2former_ros.config import Config, options, with_values
 from r2former_ros.errors import R2FormerError
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
-from r2former_ros.recognizer import Recognizer, load_configured
+from r2former_ros.model.loading import load_configured
+from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, PosedFrame, State
 from r2former_ros.ros import interface
 from r2former_ros.ros.conversions import header_from, pose_from

@@ -10,8 +10,10 @@ import torch
 from lightning_fabric import Fabric
 
 from r2former_ros.errors import ConfigError, DatasetError, WeightsError
-from r2former_ros.model import ModelSpec, load_model, read_header
+from r2former_ros.model import ModelSpec, load_network, read_header
+from r2former_ros.model.backends.pytorch import TorchEncoder
 from r2former_ros.model.checkpoint import untrained_model
+from r2former_ros.model.preprocess import normalised
 from r2former_ros.sources.datasets import PlaceSet
 from r2former_ros.training import engine
 from r2former_ros.training.augment import AUGMENTS, AugmentConfig
@@ -20,7 +22,7 @@ from r2former_ros.training.data.pools import patch_matches
 from r2former_ros.training.data.sources import labelled_source, unlabelled_source
 from r2former_ros.training.engine import BEST, CHECKPOINT, FINAL, Trainer
 from r2former_ros.training.initial.encoder import BALLAST, X
-from r2former_ros.training.learner import Learner, normalised
+from r2former_ros.training.learner import Learner
 from r2former_ros.training.recipe import Recipe, load_recipe, recipe_names
 from r2former_ros.training.validation import RERANK, RETRIEVAL, recall_on
 
@@ -108,7 +110,7 @@ def test_the_average_is_kept_and_lags_behind(source, tmp_path):
     name = 'encoder.backbone.head.weight'
     assert not torch.equal(before[name], first[name])
     expected = (first[name] + model.state_dict()[name]) / 2
-    kept = load_model(tmp_path / FINAL).state_dict()[name]
+    kept = load_network(tmp_path / FINAL).state_dict()[name]
     assert torch.allclose(kept, expected, atol=1e-3)  # float16
     assert torch.allclose(run.kept_model.state_dict()[name], expected)
 
@@ -121,7 +123,7 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(source, tmp_pa
     run.run()
     learned = model.state_dict()[name]
     assert not torch.equal(before, learned)
-    kept = load_model(tmp_path / FINAL).state_dict()[name]
+    kept = load_network(tmp_path / FINAL).state_dict()[name]
     assert torch.allclose(kept, before + (learned - before) / 4, atol=1e-3)  # float16
 
 
@@ -227,7 +229,7 @@ def test_each_stage_changes_what_it_should(source, tmp_path):
         changed = {name.removeprefix('encoder.').split('.')[0] for name in after
                    if not torch.equal(after[name], before[name])}
         assert changed == parts
-        assert load_model(tmp_path / stage / FINAL).origin.reranker_trained == (
+        assert load_network(tmp_path / stage / FINAL).origin.reranker_trained == (
             stage != 'retrieval')
 
 
@@ -281,7 +283,7 @@ def test_weights_that_training_makes_worse_are_kept_as_they_came(source, tmp_pat
     model = untrained_model(SPEC)
     before = {name: one.clone() for name, one in model.state_dict().items()}
     trainer(source, tmp_path, model, lambda _: {RETRIEVAL: next(figures)}).run()
-    kept = load_model(tmp_path / BEST).state_dict()
+    kept = load_network(tmp_path / BEST).state_dict()
     assert all(torch.allclose(kept[name], before[name], atol=1e-3) for name in before)
     assert not read_header(tmp_path / BEST)['origin']['trained']
 
@@ -290,14 +292,14 @@ def test_recall_after_reranking_follows_the_reranker(unlike_pairs, monkeypatch):
     model = untrained_model(SPEC)
     pixels = torch.from_numpy(np.stack([unlike_pairs.candidate(row, (0,))
                                         for row in range(PLACES)]))
-    database = model.eval().encode(normalised(pixels, SPEC.input)).descriptor
+    database = TorchEncoder(model.eval().encoder).encode(normalised(pixels, SPEC.input)).descriptor
     right = iter(torch.eye(PLACES))
 
-    def score(query, candidates):
+    def score(scorer, query, candidates, batch):
         rows = (candidates.descriptor @ database.T).argmax(dim=1)
         return torch.stack([torch.zeros(PLACES), next(right)[rows]], dim=1)
 
-    monkeypatch.setattr(model, 'score', score)
+    monkeypatch.setattr('r2former_ros.training.validation.TorchScorer.score', score)
     figures = recall_on(unlike_pairs, candidates=PLACES)(model)
     assert figures[RERANK] == 1.0
     assert figures[RETRIEVAL] < 0.5

@@ -16,7 +16,7 @@ from .source import add_source, check_source, opened_trial, source_config
 if TYPE_CHECKING:
     from ...config import Config
     from ...evaluation.ablation import Variant
-    from ...model import R2Former
+    from ...model import Model
 
 
 def add_parser(actions: Any) -> None:
@@ -35,7 +35,7 @@ def add_parser(actions: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate every variant and print the table."""
     from ...evaluation.ablation import variants, with_all_patches
-    from ...recognizer import load_configured
+    from ...model.loading import load_configured
 
     config = source_config(arguments, config_from(arguments))
     check_source(arguments)
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _measured(
-    arguments: argparse.Namespace, encoder: R2Former, variant: Variant, config: Config
+    arguments: argparse.Namespace, encoder: Model, variant: Variant, config: Config
 ) -> dict[str, Any]:
     from ...config import with_values
     from ...evaluation.ablation import ablated
@@ -73,7 +73,7 @@ def _measured(
     if variant.candidates:
         config = with_values(config, {'rerank.candidates': variant.candidates,
                                       'rerank.profile': 'custom'})
-    model = ablated(encoder, variant)
+    model = ablated(encoder, variant, config.model)
     with opened_trial(arguments, model, config) as trial:
         outcomes = run_trial(trial, model, config, make_methods=lambda _: (), shown=progress)
         return result_of(trial, outcomes, model, config, f'ablate: {variant.name}')

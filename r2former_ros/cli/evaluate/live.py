@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ...config import Config
     from ...evaluation.outcomes import Outcome
     from ...evaluation.trial import BagImages, Trial
-    from ...model import R2Former
+    from ...model import Model
     from ...records import Candidate
     from ...ros.replay.live import LiveRun
 
 
 def live_outcomes(
-    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
+    arguments: argparse.Namespace, trial: Trial, model: Model, config: Config
 ) -> tuple[list[Outcome], dict[str, Any]]:
     """
     Play the bag to the node and judge what it published.
@@ -64,7 +64,7 @@ def _replay(
 
 
 def _candidates(
-    arguments: argparse.Namespace, model: R2Former, config: Config, images: BagImages,
+    arguments: argparse.Namespace, model: Model, config: Config, images: BagImages,
     stamps_ns: set[int],
 ) -> Mapping[int, Sequence[Candidate]]:
     """Retrieve, in this process, for the images that the node answered."""

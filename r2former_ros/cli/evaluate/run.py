@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...evaluation.runner import Method
     from ...evaluation.trial import Trial
     from ...maps.place_map import PlaceMap
-    from ...model import R2Former
+    from ...model import Model
 
 
 def add_parser(commands: Any) -> None:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print a table and write what was asked for."""
     from ...evaluation.methods.registry import parse_methods
     from ...evaluation.report.result import result_of, write_result
-    from ...recognizer import load_configured
+    from ...model.loading import load_configured
 
     config = source_config(arguments, config_from(arguments))
     check_source(arguments)
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def answers(
-    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
+    arguments: argparse.Namespace, trial: Trial, model: Model, config: Config
 ) -> tuple[list[Outcome], dict[str, Any]]:
     """Ask every query, offline or through the node, which has more to tell."""
     if not arguments.live:
@@ -89,7 +89,7 @@ def answers(
 
 
 def ask(
-    arguments: argparse.Namespace, trial: Trial, model: R2Former, config: Config
+    arguments: argparse.Namespace, trial: Trial, model: Model, config: Config
 ) -> list[Outcome]:
     """Ask every query, by every method."""
     from ...evaluation.methods.registry import make_methods, parse_methods
@@ -134,7 +134,7 @@ def check_live(arguments: argparse.Namespace) -> None:
 
 def write_report(
     out: Path, trial: Trial, outcomes: list[Outcome], result: dict[str, Any],
-    model: R2Former, config: Config,
+    model: Model, config: Config,
 ) -> None:
     """Write the page, the figures, and the formats that others read."""
     from ...evaluation.report import exports

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...config import Config
     from ...evaluation.ground_truth import Protocol
     from ...evaluation.trial import BagImages, Trial
-    from ...model import R2Former
+    from ...model import Model
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def source_config(arguments: argparse.Namespace, config: Config) -> Config:
 
 @contextmanager
 def opened_trial(
-    arguments: argparse.Namespace, model: R2Former, config: Config
+    arguments: argparse.Namespace, model: Model, config: Config
 ) -> Iterator[Trial]:
     """Make what is evaluated; maps of its own are removed at the end."""
     from ...evaluation.queries import negative_queries
@@ -96,7 +96,7 @@ def opened_trial(
         yield trial
 
 
-def with_cache(arguments: argparse.Namespace, model: R2Former) -> R2Former:
+def with_cache(arguments: argparse.Namespace, model: Model) -> Model:
     """Let the model keep its answers where that was asked for."""
     if not arguments.cache:
         return model
@@ -138,7 +138,7 @@ def bag_images(arguments: argparse.Namespace) -> BagImages:
 
 
 def _trial(
-    arguments: argparse.Namespace, model: R2Former, config: Config, folder: Path
+    arguments: argparse.Namespace, model: Model, config: Config, folder: Path
 ) -> Trial:
     from ...evaluation import trial
 

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Build a map, append to one, or go on with one."""
     from ...mapping.build import append_to_map, build_map, resume_map
     from ...maps.place_map import PlaceMap
-    from ...recognizer import load_configured
+    from ...model.loading import load_configured
 
     config = config_from(arguments)
     make = append_to_map if arguments.append else resume_map if arguments.resume else build_map

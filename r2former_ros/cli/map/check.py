@@ -47,7 +47,7 @@ def _repair(arguments: argparse.Namespace, config: Config) -> int:
 
     def header() -> MapHeader:
         from ...mapping.build import map_header
-        from ...recognizer import load_configured
+        from ...model.loading import load_configured
 
         return map_header(load_configured(config), config)
 

@@ -15,7 +15,7 @@ from ..options import add_common, config_from, notify, say_what_runs
 if TYPE_CHECKING:
     from ...config import Config
     from ...maps.place_map import PlaceMap
-    from ...model import R2Former
+    from ...model import Model
 
 
 def add_parser(actions: Any) -> None:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     with PlaceMap.open(arguments.map) as place_map:
         _describe(place_map)
         if arguments.estimate:
-            from ...recognizer import load_configured
+            from ...model.loading import load_configured
 
             model = load_configured(config)
             say_what_runs(model)
@@ -74,7 +74,7 @@ def _describe(place_map: PlaceMap) -> None:
 def _estimate_without_map(config: Config, count: int) -> None:
     from ...mapping.size import map_of_noise
     from ...maps.place_map import PlaceMap
-    from ...recognizer import load_configured
+    from ...model.loading import load_configured
 
     model = load_configured(config)
     say_what_runs(model)
@@ -86,7 +86,7 @@ def _estimate_without_map(config: Config, count: int) -> None:
 
 
 def _estimate(
-    model: R2Former, place_map: PlaceMap, config: Config, count: int, *, of_weights: bool
+    model: Model, place_map: PlaceMap, config: Config, count: int, *, of_weights: bool
 ) -> None:
     """Print sizes: those of the map's places, or what the weights say."""
     from ...mapping.size import PlaceSize, measured_peak

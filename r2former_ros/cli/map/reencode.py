@@ -26,7 +26,7 @@ def add_parser(actions: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Encode a map anew."""
     from ...mapping.reencode import reencode_map
-    from ...recognizer import load_configured
+    from ...model.loading import load_configured
 
     config = config_from(arguments)
     model = load_configured(config)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ...errors import ConfigError
 from ...maps.place_map import PlaceMap
-from ...model import R2Former
+from ...model import Model
 from ..outcomes import RERANK, RETRIEVAL
 from ..runner import Method
 from . import classical
@@ -37,7 +37,7 @@ def parse_methods(text: str) -> list[str]:
 
 
 def make_methods(
-    names: Sequence[str], place_map: PlaceMap, model: R2Former
+    names: Sequence[str], place_map: PlaceMap, model: Model
 ) -> list[Method]:
     """Prepare the methods beside retrieval and reranking on a map."""
     made: list[Method] = []

@@ -13,7 +13,7 @@ import numpy as np
 from ...config import Config, to_yaml
 from ...geometry.drawing import draw_matches
 from ...maps.place_map import PlaceMap
-from ...model import R2Former
+from ...model import Model
 from ...model.preprocess import preprocess
 from ...records import Image, LocalFeatures, Place
 from ...sources.pictures import thumbnail_jpeg
@@ -33,7 +33,7 @@ PICTURE_WIDTH, MATCH_HEIGHT = 320, 270
 
 def trial_report(
     trial: Trial, outcomes: Sequence[Outcome], result: Mapping[str, Any],
-    model: R2Former, config: Config,
+    model: Model, config: Config,
 ) -> str:
     """
     Write the page, one file that needs no network.
@@ -122,7 +122,7 @@ class Illustrator:
     """Draws rows of pictures for queries, of which it has the images by name."""
 
     place_map: PlaceMap
-    model: R2Former
+    model: Model
     places: Mapping[int, Place]
     images: Mapping[str, Image]
 

@@ -13,7 +13,7 @@ from typing import Any
 from ... import __version__
 from ...config import Config, to_dict
 from ...errors import DatasetError
-from ...model import R2Former
+from ...model import Model
 from ..measures import (
     decision_measures,
     latency_percentiles,
@@ -26,7 +26,7 @@ from ..trial import Trial
 
 
 def result_of(
-    trial: Trial, outcomes: Sequence[Outcome], model: R2Former, config: Config, command: str
+    trial: Trial, outcomes: Sequence[Outcome], model: Model, config: Config, command: str
 ) -> dict[str, Any]:
     """
     Measure a trial.

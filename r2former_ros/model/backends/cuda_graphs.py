@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import Protocol
 
 import torch
+from torch import nn
 
 from ..features import ImageFeatures
-from ..reranker import Through, go_through
-from .onnx import FEATURES, EncoderGraph, RerankerGraph
-
-if TYPE_CHECKING:
-    from ..network import R2Former
+from ..plain_tensors import EncoderGraph, RerankerGraph
+from ..reranker import TORCH, Reranker, RerankOps, pair_up
+from .pytorch import PRECISIONS, TorchEncoder, rounding_to
 
 Tensors = tuple[torch.Tensor, ...]
 Function = Callable[..., Tensors]
@@ -71,43 +71,69 @@ class Replayed:
         return tuple(one.clone() for one in outputs)
 
 
-class ReplayedNetwork:
-    """A model's encoder and reranker, in its precision; ``fused``: Block-1 in one kernel."""
+class ReplayedEncoder:
+    """An encoder whose calls with one image are replayed; more images run in PyTorch."""
 
     def __init__(
-        self, model: R2Former, fused: bool = False, capture: Capture | None = None
+        self, encoder: nn.Module, precision: str, name: str = 'cudagraphs',
+        capture: Capture | None = None,
     ) -> None:
-        self.fused = fused
-        encoder = EncoderGraph(model.encoder)
-        reranker = RerankerGraph(model.reranker, _fused(model) if fused else go_through)
+        self.name, self.precision = name, precision
+        self._plain = TorchEncoder(encoder, precision)
+        self._device = next(encoder.parameters()).device
+        graph = EncoderGraph(encoder)
 
         def encode(images: torch.Tensor) -> Tensors:
-            with model.autocast():
-                features: Tensors = encoder(images)
+            with rounding_to(precision, images.device):
+                features: Tensors = graph(images)
             return features
 
-        def score(*local: torch.Tensor) -> Tensors:
-            with model.autocast():
-                return (reranker(*local),)
+        self._replayed = Replayed(encode, capture)
 
-        self._encode, self._score = Replayed(encode, capture), Replayed(score, capture)
-
+    @torch.inference_mode()
     def encode(self, images: torch.Tensor) -> ImageFeatures:
-        """Encode normalised images on the device, float32 (B, 3, H, W)."""
-        return ImageFeatures(*self._encode(images))
-
-    def score(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
-        """Return logits (K, 2) of one query against K candidates, all on the device."""
-        local = [getattr(features, name) for features in (query, candidates)
-                 for name in FEATURES[1:]]
-        return self._score(*local)[0]
+        """Encode as ``Encoder.encode`` says, on the device of the weights."""
+        if len(images) != 1:
+            return self._plain.encode(images)
+        return ImageFeatures(*self._replayed(images.to(self._device)))
 
 
-def _fused(model: R2Former) -> Through:
-    """Return a ``go_through`` that computes Block-1 in one kernel, in the model's precision."""
+class ReplayedScorer:
+    """A reranker whose calls are replayed, all candidates at once."""
+
+    def __init__(
+        self, reranker: Reranker, precision: str, name: str = 'cudagraphs', *,
+        fused: bool = False, capture: Capture | None = None,
+    ) -> None:
+        """
+        Take a reranker.
+
+        :param fused: compute Block-1 in one Triton kernel.
+        """
+        self.name, self.precision = name, precision
+        self._device = reranker.ratio.device
+        graph = RerankerGraph(reranker, _fused(precision) if fused else TORCH)
+
+        def score(*local: torch.Tensor) -> Tensors:
+            with rounding_to(precision, local[0].device):
+                return (graph(*local),)
+
+        self._replayed = Replayed(score, capture)
+
+    @torch.inference_mode()
+    def score(
+        self, query: ImageFeatures, candidates: ImageFeatures, batch: int
+    ) -> torch.Tensor:
+        """Score as ``Scorer.score`` says, on the device of the weights."""
+        local = (*query.to(self._device).local(), *candidates.to(self._device).local())
+        return self._replayed(*local)[0]
+
+
+def _fused(precision: str) -> RerankOps:
+    """Return operations that compute Block-1 in one kernel."""
     from .triton_block_1 import go_through_fused
 
-    return lambda *arguments: go_through_fused(model.precision, *arguments)
+    return RerankOps(pair_up, partial(go_through_fused, PRECISIONS[precision]))
 
 
 def capture_cuda(function: Function, inputs: Tensors) -> tuple[Graph, Tensors]:

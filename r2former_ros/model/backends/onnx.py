@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,52 +21,19 @@ from torch import nn
 from ...common.files import make_folder, replacing
 from ...common.process import cache_folder
 from ...errors import WeightsError
+from ..backend import Model
 from ..features import ImageFeatures
-from ..reranker import Through, go_through
-
-if TYPE_CHECKING:
-    from ..network import R2Former
+from ..plain_tensors import FEATURES, PAIR, EncoderGraph, RerankerGraph
 
 ENCODER, RERANKER = 'encoder.onnx', 'reranker.onnx'
-FEATURES = ('descriptor', 'xy', 'attention', 'descriptors')
-PAIR = ('query_xy', 'query_attention', 'query_descriptors',
-        'candidates_xy', 'candidates_attention', 'candidates_descriptors')
 FINGERPRINT = 'r2former_fingerprint'
 EXAMPLE_CANDIDATES = 3
 
 
-class EncoderGraph(nn.Module):
-    """The encoder with plain tensors as its result."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the fields of the image's features in the order of ``FEATURES``."""
-        features = self.encoder(images)
-        return tuple(getattr(features, name) for name in FEATURES)
-
-
-class RerankerGraph(nn.Module):
-    """The reranker with plain tensors as its arguments, in the order of ``PAIR``."""
-
-    def __init__(self, reranker: nn.Module, through: Through = go_through) -> None:
-        super().__init__()
-        self.reranker = reranker
-        self.through = through
-
-    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        """Return logits (K, 2)."""
-        unused = tensors[0].new_zeros(1, 1)  # the reranker reads no global descriptor
-        query = ImageFeatures(unused, *tensors[:3])
-        candidates = ImageFeatures(unused, *tensors[3:])
-        logits: torch.Tensor = self.reranker(query, candidates, through=self.through)
-        return logits
-
-
 class OnnxEncoder:
-    """The encoder in onnxruntime."""
+    """The encoder in onnxruntime, which takes images from the host whatever runs it."""
+
+    name, precision = 'onnx', 'float32'
 
     def __init__(self, folder: str | Path, fingerprint: str, providers: Sequence[str]) -> None:
         """
@@ -81,7 +48,7 @@ class OnnxEncoder:
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """
-        Encode normalised images, float32 (B, 3, H, W), one by one.
+        Encode as ``Encoder.encode`` says, image by image.
 
         :raises WeightsError: if their size is not the one that was exported.
         """
@@ -89,24 +56,27 @@ class OnnxEncoder:
         if list(images.shape[2:]) != expected:
             raise WeightsError(f'images of {tuple(images.shape[2:])}: the ONNX encoder takes '
                                f'{tuple(expected)} only; export it at that size')
-        rows = [self._session.run(None, {'images': image[None].numpy()}) for image in images]
+        rows = [self._session.run(None, {'images': _array(image[None])}) for image in images]
         fields = [np.concatenate(field) for field in zip(*rows, strict=True)]
         return ImageFeatures(*map(torch.from_numpy, fields))
 
 
-class OnnxReranker:
-    """The reranker in onnxruntime."""
+class OnnxScorer:
+    """The reranker in onnxruntime, which takes features from the host whatever runs it."""
+
+    name, precision = 'onnx', 'float32'
 
     def __init__(self, folder: str | Path, fingerprint: str, providers: Sequence[str]) -> None:
         """Open the file; parameters and errors as for ``OnnxEncoder``."""
         self._session = _open(Path(folder) / RERANKER, fingerprint, providers)
 
-    def score(self, query: ImageFeatures, candidates: ImageFeatures) -> torch.Tensor:
-        """Return logits (K, 2) of one query against K candidates."""
-        tensors = [getattr(features, name)
-                   for features in (query, candidates) for name in FEATURES[1:]]
-        arrays = {name: tensor.numpy() for name, tensor in zip(PAIR, tensors, strict=True)}
-        return torch.from_numpy(self._session.run(None, arrays)[0])
+    def score(
+        self, query: ImageFeatures, candidates: ImageFeatures, batch: int
+    ) -> torch.Tensor:
+        """Score as ``Scorer.score`` says, all candidates at once."""
+        arrays = map(_array, (*query.local(), *candidates.local()))
+        inputs = dict(zip(PAIR, arrays, strict=True))
+        return torch.from_numpy(self._session.run(None, inputs)[0])
 
 
 def exported_folder(fingerprint: str) -> Path:
@@ -114,26 +84,26 @@ def exported_folder(fingerprint: str) -> Path:
     return cache_folder() / 'onnx' / fingerprint
 
 
-def export_onnx(model: R2Former, folder: str | Path) -> list[Path]:
+def export_onnx(model: Model, folder: str | Path) -> list[Path]:
     """
     Write both files and return their paths.
 
     :raises WeightsError: if the packages that write ONNX are missing, or the folder cannot be
         written.
     """
-    folder = Path(folder)
+    folder, network = Path(folder), model.network
     image = torch.zeros(1, 3, model.spec.image_height, model.spec.image_width)
     features = model.encode(image)
-    query = [getattr(features, name).clone() for name in FEATURES[1:]]
+    query = [tensor.clone() for tensor in features.local()]
     candidates = [one.repeat(EXAMPLE_CANDIDATES, 1, *[1] * (one.dim() - 2)) for one in query]
     count = torch.export.Dim('candidates')
     dynamic = [(None,) * 3 + ({0: count},) * 3]
     try:
         make_folder(folder)
         return [
-            _export(EncoderGraph(model.encoder), (image,), folder / ENCODER, model.fingerprint,
+            _export(EncoderGraph(network.encoder), (image,), folder / ENCODER, model.fingerprint,
                     input_names=['images'], output_names=list(FEATURES)),
-            _export(RerankerGraph(model.reranker), (*query, *candidates), folder / RERANKER,
+            _export(RerankerGraph(network.reranker), (*query, *candidates), folder / RERANKER,
                     model.fingerprint, input_names=list(PAIR), output_names=['logits'],
                     dynamic_shapes=dynamic),
         ]
@@ -157,6 +127,11 @@ def _export(
     with replacing(path) as part:
         program.save(part, external_data=False)
     return path
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    """Return a tensor of any device as an array of the host."""
+    return tensor.detach().cpu().contiguous().numpy()
 
 
 def _open(path: Path, fingerprint: str, providers: Sequence[str]) -> Any:

@@ -21,21 +21,24 @@ from torch import nn
 
 from ...errors import ImageError, WeightsError
 from ..features import ImageFeatures
-from .onnx import EncoderGraph
+from ..plain_tensors import EncoderGraph
 
-HINTS = {torch.float32: 'f32', torch.bfloat16: 'bf16', torch.float16: 'f16'}
+HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
 _TRACING = Lock()
 
 
 class OpenVinoEncoder:
-    """Weights as they are when the first image of a size comes; later changes do not reach it."""
+    """The weights as they are when the first image of a size arrives; later changes are missed."""
 
-    def __init__(self, encoder: nn.Module, precision: torch.dtype) -> None:
+    name = 'openvino'
+
+    def __init__(self, encoder: nn.Module, precision: str = 'float32') -> None:
         """
         Take an encoder on the CPU.
 
-        :param precision: of ``HINTS``; where the CPU has no such arithmetic, float32 is used.
+        :param precision: of ``HINTS``; a CPU without that arithmetic computes in float32.
         """
+        self.precision = precision
         self._graph = EncoderGraph(encoder)
         self._hint = HINTS[precision]
         self._threads = torch.get_num_threads()
@@ -44,14 +47,13 @@ class OpenVinoEncoder:
 
     def encode(self, images: torch.Tensor) -> ImageFeatures:
         """
-        Encode normalised images, float32 (B, 3, H, W), one by one.
+        Encode as ``Encoder.encode`` says, image by image.
 
-        :raises ImageError: if a side is smaller than a patch.
         :raises WeightsError: if OpenVINO cannot run this encoder.
         """
         network = self._network(int(images.shape[2]), int(images.shape[3]))
         rows = [network.create_infer_request().infer([image[None].contiguous().numpy()]).to_tuple()
-                for image in images]
+                for image in images.cpu()]
         fields = [np.concatenate(field) for field in zip(*rows, strict=True)]
         return ImageFeatures(*map(torch.from_numpy, fields))
 

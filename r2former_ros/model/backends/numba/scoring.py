@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ...features import ImageFeatures
-from ...reranker import Reranker
+from ...reranker import Reranker, RerankOps
 from .lanes import LANES, Layers, arrays_of, layers_of
 from .long_sequences import summarise_long
 from .partners import pair_up_compiled
@@ -30,6 +30,21 @@ SHORT = LANES // 8
 """Tokens of a sequence up to which sequences, not tokens, fill the lanes."""
 TOKENS_AT_A_TIME = 2000
 """Tokens of the pairs that a thread works on together: more would leave the second cache."""
+
+
+class NumbaScorer:
+    """A reranker as it is, on the CPU: later changes of its weights count."""
+
+    name, precision = 'numba', 'float32'
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+
+    def score(
+        self, query: ImageFeatures, candidates: ImageFeatures, batch: int
+    ) -> torch.Tensor:
+        """Score as ``Scorer.score`` says; threads bound the memory, not ``batch``."""
+        return score_in_threads(self._reranker, query.to('cpu'), candidates.to('cpu'))
 
 
 def score_in_threads(
@@ -48,11 +63,11 @@ def score_in_threads(
 
     layers = {blocks: tuple(map(layers_of, blocks))
               for blocks in (reranker.block_1, reranker.block_2)}
-    through = partial(_go_through, layers)
+    ops = RerankOps(pair_up_compiled, partial(_go_through, layers))
 
     @torch.inference_mode()
     def score(part: ImageFeatures) -> torch.Tensor:
-        logits: torch.Tensor = reranker(query, part, pair_up_compiled, through)
+        logits: torch.Tensor = reranker(query, part, ops)
         return logits
 
     with _one_thread_each(threads):
