@@ -130,4 +130,4 @@ def test_importing_the_package_is_cheap():
 
 
 def test_asking_for_help_loads_no_torch():
-    assert loaded_by('from r2former_ros.cli import _parser; _parser()') == '[]'
+    assert loaded_by('from r2former_ros.cli import make_parser; make_parser()') == '[]'

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former bench``: how long each stage of a query takes on this machine."""
+"""``r2former bench``: time each stage of a query on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..config import ModelConfig
-from ..errors import ConfigError
+from .checks import require_output, require_range
 from .options import add_common, config_from, make_folder
 
 if TYPE_CHECKING:
@@ -26,18 +26,19 @@ def add_parser(commands: Any) -> None:
     """Register the subcommand."""
     parser = commands.add_parser(
         'bench', help='time every stage of a query on this machine',
-        description='Time every stage of a query, the plain float32 path and the fast ones in '
-                    'turns, then exact search and the decision in more and more places. Read '
-                    'the ratios. Of the settings, weights, device and size of the input count.',
+        description='Time every stage of a query, alternating between the plain float32 path '
+                    'and the fast ones, then exact search and the decision for growing maps. '
+                    'Compare the ratios. Only weights, device and input size are used of the '
+                    'settings.',
     )
     parser.add_argument('several', metavar='WEIGHTS', nargs='*',
-                        help='weights to time one after the other (default: model.weights)')
+                        help='weights to time in turn (default: model.weights)')
     parser.add_argument('--places', type=int, default=10_000,
-                        help='in the map of the whole query (default %(default)s)')
+                        help='places in the map of the whole query (default %(default)s)')
     parser.add_argument('--largest', type=int, default=1_000_000,
-                        help='most places to search and to decide in (default %(default)s)')
+                        help='most places to search and decide in (default %(default)s)')
     parser.add_argument('--repeats', type=int, default=7, help='(default %(default)s)')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures here')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the results to a file')
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -46,10 +47,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Run all stages; print each as soon as it is timed."""
     settings = config_from(arguments).model
     for name in ('places', 'largest', 'repeats'):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f'--{name} {getattr(arguments, name)}: must be at least 1')
+        require_range(f'--{name}', getattr(arguments, name), at_least=1)
     if arguments.json:
-        make_folder(arguments.json.parent, '--json')
+        make_folder(arguments.json.parent)
+        require_output(arguments.json)
     from ..evaluation.report.result import write_result
     from ..evaluation.speed import decide_stages, machine, search_stages
 
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def bench(settings: ModelConfig, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time the stages by some weights, and measure what reranking takes of memory on a CPU."""
+    """Time the stages with some weights, and measure the memory of reranking on the CPU."""
     from ..evaluation.speed import rerank_memory_mib, stages
 
     with TemporaryDirectory() as folder:

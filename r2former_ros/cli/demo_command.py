@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import UsageError
+from .checks import require_range
 from .options import add_common, config_from, make_folder, progress_bar, say_what_runs
 
 
@@ -30,8 +30,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the demo and print its table."""
     config = config_from(arguments)
-    if arguments.frames < 2 or not arguments.rate > 0:
-        raise ConfigError('--frames must be at least 2 and --rate above 0')
+    require_range('--frames', arguments.frames, at_least=2)
+    require_range('--rate', arguments.rate, above=0)
     _require_rclpy()
     from ..demo.run import Paths, clear, run_demo
     from ..demo.town import Town
@@ -54,6 +54,5 @@ def _require_rclpy() -> None:
     try:
         import rclpy  # noqa: F401
     except ImportError:
-        print('rclpy is not installed: source your ROS 2 installation, or use make demo',
-              file=sys.stderr)
-        raise ConfigError('demo needs rclpy for the live node') from None
+        raise UsageError('demo needs rclpy for the live node',
+                         'source your ROS 2 installation, or use make demo') from None

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
-from .options import add_common, config_from, progress, say_what_runs
+from ..common.files import replacing
+from ..errors import ImageError
+from .checks import require_output, require_pictures
+from .options import add_common, config_from, notify, say_what_runs, tracked
 
 
 def add_parser(commands: Any) -> None:
@@ -33,21 +35,30 @@ def run(arguments: argparse.Namespace) -> None:
     from ..sources.pictures import read_image
 
     config = config_from(arguments)
+    require_pictures(arguments.images)
+    require_output(arguments.out)
     model = load_configured(config)
     say_what_runs(model)
-    with progress(arguments.images, 'encode', len(arguments.images)) as paths:
-        encoded = [
-            model.encode(preprocess(read_image(path), model.spec.input, model.device))
-            for path in paths
-        ]
+    names, encoded, bad = [], [], []
+    with tracked(arguments.images, 'encode', len(arguments.images)) as paths:
+        for path in paths:
+            try:
+                pixels = preprocess(read_image(path), model.spec.input, model.device)
+            except ImageError as error:
+                bad.append(str(error))
+                continue
+            names.append(path)
+            encoded.append(model.encode(pixels))
+    for line in bad:
+        notify(f'left out: {line}')
+    if not encoded:
+        raise ImageError(f'none of {len(bad)} pictures can be used; the first: {bad[0]}')
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(one, name).cpu().numpy() for one in encoded])
         for name in ('descriptor', 'xy', 'attention', 'descriptors')
     }
-    try:
-        with open(arguments.out, 'wb') as file:  # by name, savez would append .npz to it
-            np.savez(file, names=np.array(arguments.images), **arrays)
-    except OSError as error:
-        raise ConfigError(f'--out {arguments.out}: cannot be written ({error.strerror})') \
-            from error
-    print(f'{len(encoded)} images, descriptor {arrays["descriptor"].shape}: {arguments.out}')
+    with replacing(arguments.out) as part, part.open('wb') as file:  # savez appends .npz to names
+        np.savez(file, names=np.array(names), **arrays)
+    left_out = f', {len(bad)} left out' if bad else ''
+    print(f'{len(encoded)} images, descriptor {arrays["descriptor"].shape}: '
+          f'{arguments.out}{left_out}')

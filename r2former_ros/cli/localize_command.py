@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former localize``: say where images were taken."""
+"""``r2former localize``: find where images were taken."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ImageError
+from .checks import require_map, require_pictures
 from .options import add_common, config_from, notify, say_what_runs
 
 if TYPE_CHECKING:
@@ -18,31 +20,43 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Register the subcommand."""
     parser = commands.add_parser(
-        'localize', help='say where images were taken',
-        description='Localize images on a map. Several images count as successive frames of one '
-                    'camera: the state is localized once enough of them agree.',
+        'localize', help='find where images were taken',
+        description='Localize images on a map. Several images are treated as successive frames '
+                    'of one camera: the state is localized once enough of them agree.',
     )
     parser.add_argument('images', metavar='IMAGE', nargs='+')
     parser.add_argument('--map', metavar='M.r2map', required=True)
-    parser.add_argument('--json', action='store_true', help='print one JSON object a line')
+    parser.add_argument('--json', action='store_true', help='print one JSON object per image')
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Recognise the images in their order."""
+    """Localize the images in order."""
     from ..recognizer import Recognizer
     from ..records import Frame
     from ..sources.pictures import read_image
 
     config = config_from(arguments)
+    require_pictures(arguments.images)
+    require_map(arguments.map)
     recognizer = Recognizer.open(arguments.map, config, notify=notify)
     say_what_runs(recognizer.model)
     show = _json_line if arguments.json else _text_line
+    bad = 0
     for path in arguments.images:
-        recognition = recognizer.recognize(Frame(0, read_image(path)))
+        try:
+            recognition = recognizer.recognize(Frame(0, read_image(path)))
+        except ImageError as error:
+            bad += 1
+            notify(f'left out: {error}')
+            if arguments.json:
+                print(json.dumps({'image': path, 'error': str(error)}), flush=True)
+            continue
         print(show(path, recognition, recognizer.model.origin.trained), flush=True)
     recognizer.place_map.close()
+    if bad == len(arguments.images):
+        raise ImageError(f'none of {bad} pictures can be used')
 
 
 def _text_line(path: str, recognition: Recognition, trained: bool) -> str:

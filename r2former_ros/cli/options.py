@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options and lines that several subcommands share."""
+"""Options and output that several subcommands share."""
 
 from __future__ import annotations
 
@@ -16,31 +16,52 @@ from tqdm import tqdm
 
 from ..common.progress import counted
 from ..config import Config, load_yaml, to_yaml, with_values
-from ..errors import ConfigError
+from ..errors import UsageError
+from .checks import require_output_folder
 
 if TYPE_CHECKING:
     from ..model import Model
 
 Item = TypeVar('Item')
+LONGEST_LINE = 400
+"""Characters of an error message that are printed."""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every command takes."""
+    """Add the options that every command with a configuration takes."""
     group = parser.add_argument_group('settings (default < file < option)')
     group.add_argument('--config', metavar='FILE', help='a ROS parameter file')
     group.add_argument('--set', metavar='NAME=VALUE', action='append', default=[], dest='values',
-                       help='change one setting, such as rerank.candidates=50')
+                       help='change one setting, for example rerank.candidates=50')
     group.add_argument('--weights', help='preset or .safetensors file (model.weights)')
     group.add_argument('--device', help='auto, cpu, cuda or cuda:N (model.device)')
     group.add_argument('--print-config', action='store_true',
                        help='print the effective settings and exit')
 
 
+def add_bag_source(group: argparse._ActionsContainer, *, per_bag: bool = False) -> None:
+    """
+    Add the options that select images and poses of a bag.
+
+    :param per_bag: the command takes several bags, and a trajectory for each.
+    """
+    group.add_argument('--image-topic', metavar='T', help='required if a bag has several')
+    group.add_argument('--pose-topic', metavar='T',
+                       help='Odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix')
+    text = 'TUM, KITTI or CSV file with poses'
+    if per_bag:
+        group.add_argument('--trajectory', metavar='F', action='append',
+                           help=f'{text}; once per bag, in the same order')
+    else:
+        group.add_argument('--trajectory', metavar='F', help=text)
+
+
 def config_from(arguments: argparse.Namespace) -> Config:
     """
-    Collect the configuration of a command; exits after printing it where that was asked.
+    Collect the configuration of a command; with ``--print-config``, print it and exit.
 
     :raises ConfigError: for a bad file, name or value.
+    :raises UsageError: for a ``--set`` that is not NAME=VALUE.
     """
     config = load_yaml(arguments.config) if arguments.config else Config()
     values = dict(parse_setting(text) for text in arguments.values)
@@ -56,27 +77,27 @@ def config_from(arguments: argparse.Namespace) -> Config:
 
 
 @contextmanager
-def progress(
+def tracked(
     items: Iterable[Item], what: str, total: int | None = None
 ) -> Iterator[Iterator[Item]]:
-    """Show a progress bar while items pass; it ends its line before an error is printed."""
+    """Show a progress bar while items pass; its line ends before an error is printed."""
     with progress_bar(what, total) as bar:
         yield counted(items, bar)
 
 
 def progress_bar(what: str, total: int | None = None) -> tqdm[None]:
-    """Return a bar to update by hand; where no terminal shows it, a line every ten seconds."""
+    """Return a bar to update by hand; without a terminal it prints a line every ten seconds."""
     interval_s = 0.1 if sys.stderr.isatty() else 10.0
     return tqdm(desc=what, total=total, mininterval=interval_s, unit=' images')
 
 
 def notify(text: str) -> None:
-    """Print on stderr how far long work has come."""
+    """Print the state of long work on stderr."""
     print(text, file=sys.stderr)
 
 
 def say_what_runs(model: Model) -> None:
-    """Name weights and device on stderr; untrained ones cannot be mistaken for results."""
+    """Name weights and device on stderr, and warn about untrained weights."""
     name = f'{model.spec.preset} {model.fingerprint}, {model.origin.text}'
     print(f'weights: {name}; device: {model.device} ({model.backend})', file=sys.stderr)
     if not model.origin.trained:
@@ -87,34 +108,31 @@ def say_what_runs(model: Model) -> None:
 
 def parse_setting(text: str, option: str = '--set') -> tuple[str, Any]:
     """
-    Split NAME=VALUE; the value is read as YAML.
+    Split NAME=VALUE and read the value as YAML.
 
-    :raises ConfigError: naming the option, if it is neither.
+    :raises UsageError: naming the option.
     """
     name, separator, value = text.partition('=')
-    if not separator:
-        raise ConfigError(f'{option} {text}: expected NAME=VALUE')
+    if not separator or not name.strip():
+        raise UsageError(f'{option} {text}: expected NAME=VALUE')
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{option} {text}: {value!r} is not YAML; quote it') from error
+        return name.strip(), yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
+        raise UsageError(f'{option} {text}: {value!r} is not YAML', 'quote it') from error
 
 
-def make_folder(folder: str | Path, option: str = '--out') -> Path:
+def make_folder(folder: str | Path) -> Path:
     """
-    Make a folder for results before the work begins, or take the one that is there.
+    Make a folder for results before the work begins, or use the one that is there.
 
-    :raises ConfigError: naming the option, if that cannot be.
+    :raises FileError: if it cannot be made or written.
     """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f'{option} {folder}: cannot be made ({error.strerror})') from error
+    require_output_folder(folder)
     return Path(folder)
 
 
 def compact_ids(ids: Sequence[int]) -> str:
-    """Write ascending ids with their runs joined, as in 3, 10-20."""
+    """Write ascending ids with runs joined, as in 3, 10-20."""
     runs: list[list[int]] = []
     for one in ids:
         if runs and one == runs[-1][1] + 1:
@@ -122,3 +140,11 @@ def compact_ids(ids: Sequence[int]) -> str:
         else:
             runs.append([one, one])
     return ', '.join(str(first) if first == last else f'{first}-{last}' for first, last in runs)
+
+
+def brief(text: str) -> str:
+    """Shorten what is echoed, such as a value of thousands of characters, to a line."""
+    if len(text) <= LONGEST_LINE:
+        return text
+    half = LONGEST_LINE // 2
+    return f'{text[:half]} … {text[-half:]} ({len(text)} characters)'

@@ -7,7 +7,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..errors import BagError, ConfigError
+from ..errors import UsageError
+from .checks import require_range, require_there
 
 
 def add_parser(commands: Any) -> None:
@@ -25,8 +26,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Play once, or until interrupted."""
-    if not arguments.rate > 0:
-        raise ConfigError(f'--rate {arguments.rate}: must be above 0')
+    require_range('--rate', arguments.rate, above=0)
+    require_there(arguments.bag, 'bag')
     rclpy = _import_rclpy()
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
@@ -51,5 +52,5 @@ def _import_rclpy() -> Any:
     try:
         import rclpy
     except ImportError as error:
-        raise BagError('play needs rclpy: source your ROS 2 installation first') from error
+        raise UsageError('play needs rclpy', 'source your ROS 2 installation first') from error
     return rclpy

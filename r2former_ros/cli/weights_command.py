@@ -9,14 +9,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import WeightsError
+from ..errors import UsageError, WeightsError
+from .checks import require_output, require_output_folder
 
 
 def add_parser(commands: Any) -> None:
     """Register the subcommand and its own subcommands."""
-    parser = commands.add_parser('weights', help='describe weights, convert and export them')
+    parser = commands.add_parser('weights', help='describe, convert and export weights')
     actions = parser.add_subparsers(required=True, metavar='ACTION')
-    action = actions.add_parser('info', help='print what weights are',
+    action = actions.add_parser('info', help='describe weights',
                                 description='Print preset, sizes, fingerprint and origin.')
     action.add_argument('weights', help='preset, .safetensors file or released .pth checkpoint')
     action.set_defaults(run=info)
@@ -27,17 +28,17 @@ def add_parser(commands: Any) -> None:
     )
     action.add_argument('checkpoint', metavar='IN.pth')
     action.add_argument('out', metavar='OUT.safetensors')
-    action.add_argument('--size', metavar='HxW', help='training size, where it cannot be told')
+    action.add_argument('--size', metavar='HxW', help='training size, if not told by the file')
     action.add_argument('--half', action='store_true', help='store float16')
     action.set_defaults(run=convert)
     action = actions.add_parser(
         'export', help='write ONNX files for onnxruntime or TensorRT',
-        description='Write encoder.onnx and reranker.onnx. Without a folder they are kept in '
-                    'the cache of this user, where model.backend=onnx finds them.',
+        description='Write encoder.onnx and reranker.onnx. Without a folder they go into the '
+                    "user's cache, where model.backend=onnx finds them.",
     )
     action.add_argument('weights', help='preset, .safetensors file or released .pth checkpoint')
     action.add_argument('folder', metavar='OUT_DIR', nargs='?')
-    action.add_argument('--size', metavar='HxW', help="input size, where not the weights' own")
+    action.add_argument('--size', metavar='HxW', help="input size (default: that of the weights)")
     action.set_defaults(run=export)
 
 
@@ -69,10 +70,11 @@ def convert(arguments: argparse.Namespace) -> None:
     from ..model.network import fingerprint_of
     from ..model.official import read_official
 
-    out = Path(arguments.out)
+    out, size = Path(arguments.out), _size(arguments.size)
     if out.exists():
-        raise WeightsError(f'{out}: exists already; choose another name or remove it')
-    model = read_official(Path(arguments.checkpoint), _size(arguments.size))
+        raise WeightsError(f'{out}: exists already', 'choose another name or remove it')
+    require_output(out)
+    model = read_official(Path(arguments.checkpoint), size)
     save_weights(model, out, half=arguments.half)
     print(f'{out}: {model.spec.preset}, {model.origin.text}, fingerprint {fingerprint_of(model)}')
 
@@ -83,6 +85,7 @@ def export(arguments: argparse.Namespace) -> None:
     from ..model.backends.onnx import export_onnx, exported_folder
 
     height, width = _size(arguments.size) or (0, 0)
+    require_output_folder(arguments.folder)
     model = load_model(arguments.weights, 'cpu', image_height=height, image_width=width)
     folder = arguments.folder or exported_folder(model.fingerprint)
     for path in export_onnx(model, folder):
@@ -94,5 +97,5 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r'(\d+)x(\d+)', text)
     if match is None:
-        raise WeightsError(f'--size {text}: expected HxW in pixels, such as 480x640')
+        raise UsageError(f'--size {text}: expected HxW in pixels, such as 480x640')
     return int(match.group(1)), int(match.group(2))

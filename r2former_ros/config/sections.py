@@ -411,7 +411,7 @@ def with_values(config: Config, values: Mapping[str, object]) -> Config:
     sections: dict[str, dict[str, Scalar]] = {}
     for name, value in values.items():
         if name not in known:
-            raise ConfigError(f'{name}: no such setting; see --print-config for all of them')
+            raise ConfigError(f'{name}: no such setting', 'docs/settings.md lists all of them')
         section, key = name.split('.')
         sections.setdefault(section, {})[key] = known[name].checked(value)
     changed = {name: replace(getattr(config, name), **new) for name, new in sections.items()}

@@ -128,8 +128,8 @@ def revisit_trial(
         protocol=protocol, places=places, exclude_s=exclude_s,
     )
     if not queries.visible_at(max(place.stamp_ns for place in places.values())):
-        raise BagError(f'{images.path}: is not longer than --exclude-s {exclude_s:g}: no keyframe '
-                       'has another one that is old enough')
+        raise BagError(f'{images.path}: is no longer than the exclusion of {exclude_s:g} s, so no '
+                       'keyframe has an older one to match')
     rule = f'{protocol}, among keyframes at least {exclude_s:g} s older'
     title = f'bag {images.path.name} on itself'
     return Trial(title, path, [queries], rule, in_order=True)

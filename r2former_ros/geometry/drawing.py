@@ -75,8 +75,8 @@ def _line(
     sheet: Image, start: NDArray[np.floating], end: NDArray[np.floating],
     colour: tuple[int, int, int],
 ) -> None:
-    ends = [_point(start), _point(end)]
-    cv2.line(sheet, *ends, colour, 1, cv2.LINE_AA)
+    ends = _point(start), _point(end)
+    cv2.line(sheet, ends[0], ends[1], colour, 1, cv2.LINE_AA)
     for point in ends:
         cv2.circle(sheet, point, 3, colour, -1, cv2.LINE_AA)
 

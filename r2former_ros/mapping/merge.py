@@ -79,8 +79,8 @@ def _require_origin(maps: Sequence[PlaceMap], moves: Sequence[Pose | None]) -> N
                for place_map, move in zip(maps, moves, strict=True)
                if move is None and origin_of(place_map)}
     if len(origins) > 1:
-        raise MapError(f'{" and ".join(origins.values())}: lie about different points of the '
-                       'earth; say by --transform how their frames lie')
+        raise MapError(f'{" and ".join(origins.values())}: have different geographic origins',
+                       'give the transform from one map frame to the other')
 
 
 def _named_sessions(

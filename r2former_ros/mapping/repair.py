@@ -117,8 +117,8 @@ def _header(
     if not missing:
         return MapHeader(**known), ()
     if built_with is None:
-        raise MapError(f'{path}: its header has lost {", ".join(missing)}; give the --weights and '
-                       'settings that it was built with, to take that from them')
+        raise MapError(f'{path}: its header has lost {", ".join(missing)}',
+                       'name the weights and settings that it was built with, to restore them')
     given = built_with()
     for name in DECIDING:
         if known.get(name, getattr(given, name)) != getattr(given, name):

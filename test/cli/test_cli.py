@@ -110,9 +110,10 @@ def test_results_go_where_they_were_asked_for_or_nowhere(folder, capsys):
     assert main(['map', 'plot', site, str(folder / 'plan')]) == 0
     assert cv2.imread(str(folder / 'plan')) is not None
     for mistake, reason in (
-        (['encode', image, '--out', str(images), *SMALL], 'Is a directory'),
-        (['map', 'plot', site, str(images)], 'Is a directory'),
-        (['map', 'merge', str(folder / 'no' / 'x.r2map'), site], 'x.r2map: there is no folder'),
+        (['encode', image, '--out', str(images), *SMALL], 'is a folder; name a file in it'),
+        (['map', 'plot', site, str(images)], 'is a folder; name a file in it'),
+        (['map', 'prune', site, str(folder / 'no' / 'x.r2map'), '--ids', '1'],
+         'x.r2map: there is no folder'),
     ):
         capsys.readouterr()
         assert main(mistake) == 2
@@ -144,30 +145,31 @@ def test_print_config_shows_what_would_be_used(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('arguments', 'match'), [
-    (['localize', 'x.jpg', '--map', 'no.r2map'], 'no.r2map: no such map file'),
+    (['localize', 'x.jpg', '--map', 'no.r2map'], 'x.jpg: cannot be read'),
     (['encode', 'x.jpg', '--out', 'f.npz', *SMALL], 'x.jpg: cannot be read'),
     (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'a.b=1'], 'a.b: no such setting'),
     (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'rerank.batch'], 'expected NAME=VALUE'),
     (['encode', 'x.jpg', '--out', 'f.npz', '--set', 'rerank.batch=['], "'[' is not YAML"),
-    (['encode', 'x.jpg', '--out', 'f.npz', '--weights', 'huge'], 'huge: no such weights file'),
+    (['encode', 'x.jpg', '--out', 'f.npz', '--weights', 'huge'], 'x.jpg: cannot be read'),
     (['encode', '.', '--out', 'f.npz', *SMALL], '.: is a folder; name the pictures in it'),
     (['weights', 'info', '.'], '.: is a folder; give a .safetensors or .pth file'),
     (['evaluate', '--dataset', 'list.json', *SMALL],
      'it holds a list, not an object with these keys'),
     (['map', 'build', 'm.r2map', '--bag', 'no_bag'], 'no_bag'),
-    (['map', 'build', 'm.r2map', '--images', 'no_folder'], 'no_folder: no such folder'),
+    (['map', 'build', 'm.r2map', '--images', 'no_folder'], 'no_folder: no such file or folder'),
     (['map', 'info', 'no.r2map'], 'no.r2map: no such map file'),
     (['map', 'info'], 'give a map, or --estimate'),
     (['weights', 'info', 'no.pth'], 'no.pth: no such weights file'),
     (['weights', 'convert', 'file.safetensors', 'w.safetensors'],
      'file.safetensors: is no PyTorch checkpoint'),
-    (['train', 'bootstrap', '--images', '.', '--out', 'file'], '--out file: cannot be made'),
+    (['train', 'bootstrap', '--images', '.', '--out', 'file'],
+     'file: cannot be written (File exists)'),
     (['train', 'bootstrap', '--images', '.', '--out', 'x', '--recipe-set', 'seed'],
      '--recipe-set seed: expected NAME=VALUE'),
-    (['play', 'no_bag', '--rate', '0'], '--rate 0.0: must be above 0'),
+    (['play', 'no_bag', '--rate', '0'], '--rate 0: must be above 0'),
     (['play', 'no_bag'], 'no_bag'),
-    (['demo', '--frames', '1'], '--frames must be at least 2'),
-    (['demo', '--out', 'file'], '--out file: cannot be made'),
+    (['demo', '--frames', '1'], '--frames 1: must be at least 2'),
+    (['demo', '--out', 'file'], 'file: cannot be written (File exists)'),
     (['demo', '--out', '..'], 'holds files that no demo made'),
 ])
 def test_a_mistake_gives_one_line_and_exit_code_2(

@@ -156,7 +156,7 @@ def test_a_stopped_run_keeps_what_it_has_and_says_how_to_go_on(
     monkeypatch.setattr(fake.encoder, 'encode', stopped)
     arguments = ['--bag', bag, '--map', site, '--pose-topic', '/odom', '--cache', tmp_path / 'c']
     assert main(['evaluate', *map(str, arguments)]) == 130
-    assert 'the same command goes on from here' in capsys.readouterr().err
+    assert 'repeat the command to resume' in capsys.readouterr().err
     monkeypatch.setattr(fake.encoder, 'encode', encode)
     assert evaluate(tmp_path, *arguments)['queries'] == 3
     assert fake.calls == 3  # only the image that was missing
@@ -167,11 +167,11 @@ def test_a_stopped_run_keeps_what_it_has_and_says_how_to_go_on(
     (['--bag', 'b', '--pose-topic', '/odom'], '--bag needs one of --map and --self'),
     (['--bag', 'b', '--map', 'm', '--self'], '--bag needs one of --map and --self'),
     (['--bag', 'b', '--self'], '--bag needs --pose-topic or --trajectory'),
-    (['--dataset', 'd', '--self'], '--map and --self belong to --bag'),
+    (['--dataset', 'd', '--self'], '--self belongs to --bag'),
     (['--dataset', 'd', '--positive-angle-deg', '30'], 'datasets give no headings'),
     (['--dataset', 'd', '--live'], '--live needs --bag and --map'),
     (['--dataset', 'd', '--positive-radius-m', '-1'], '-1: must be above 0'),
-    (['--bag', 'b', '--self', '--pose-topic', 'p', '--exclude-s', '-1'], 'must not be negative'),
+    (['--bag', 'b', '--self', '--pose-topic', 'p', '--exclude-s', '-1'], '-1: must be at least 0'),
     (['--dataset', 'nothing'], 'nothing: neither a ground_truth.json'),
 ])
 def test_mistakes_give_one_line(arguments, match, fake, capsys, tmp_path, monkeypatch):
@@ -183,7 +183,7 @@ def test_mistakes_give_one_line(arguments, match, fake, capsys, tmp_path, monkey
 def test_a_bag_that_is_too_short_for_loops_says_so(tmp_path, fake, capsys):
     bag = write_bag(tmp_path / 'bag', [0, 1])
     assert main(['evaluate', '--bag', str(bag), '--self', '--pose-topic', '/odom']) == 2
-    assert 'is not longer than --exclude-s 30' in capsys.readouterr().err
+    assert 'is no longer than the exclusion of 30 s' in capsys.readouterr().err
 
 
 def test_msls_keeps_its_validation_cities_apart(tmp_path):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former evaluate ablate``: what each part of the network is worth, with given weights."""
+"""``r2former evaluate ablate``: what each part of the network contributes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError, WeightsError
-from ..options import add_common, config_from, progress, say_what_runs
-from .source import add_source, check_source, opened_trial, source_config
+from ...errors import UsageError, WeightsError
+from ..checks import require_output
+from ..options import add_common, config_from, say_what_runs, tracked
+from .source import Given, add_source, check_source, given_source, opened_trial, source_config
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 def add_parser(actions: Any) -> None:
     """Register the action."""
     parser = actions.add_parser(
-        'ablate', help='what is each part of the network worth?',
-        description='Take parts of the network away, one at a time, with the same weights, and '
-                    'print recall@1 beside that of the paper, which trained each variant anew.',
+        'ablate', help='measure what each part of the network contributes',
+        description='Remove parts of the network, one at a time, with the same weights, and '
+                    'print recall@1 next to the paper, which retrained each variant.',
     )
     add_source(parser)
-    parser.add_argument('--json', metavar='FILE', help='write all figures to a file')
+    parser.add_argument('--json', metavar='FILE', help='write all results to a file')
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -38,9 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     from ...model.loading import load_configured
 
     config = source_config(arguments, config_from(arguments))
-    check_source(arguments)
     if arguments.map:
-        raise ConfigError('ablate builds its maps itself: give --dataset, or --bag and --self')
+        raise UsageError('ablate builds its maps itself: give --dataset, or --bag and --self')
+    check_source(arguments)
+    require_output(arguments.json)
+    given = given_source(arguments)
     model = load_configured(config)
     say_what_runs(model)
     if not model.origin.reranker_trained and model.origin.trained:
@@ -50,12 +53,12 @@ def run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         encoder = with_all_patches(model, Path(arguments.cache or folder))
         for variant in variants(model.spec.num_local, config.rerank.effective.candidates):
-            results[variant.name] = _measured(arguments, encoder, variant, config)
+            results[variant.name] = _measured(arguments, given, encoder, variant, config)
             published = '' if variant.published is None else f'{variant.published / 100:.3f}'
             recalls = (results[variant.name][stage]['recall@1']
                        for stage in ('retrieval', 'rerank'))
             _print_row(variant.name, *(f'{recall:.3f}' for recall in recalls), published)
-    print('recall@1; the same weights with a part taken away, while the paper trained each anew')
+    print('recall@1 with the same weights and a part removed; the paper retrained each variant')
     if arguments.json:
         from ...evaluation.report.result import write_result
 
@@ -63,7 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _measured(
-    arguments: argparse.Namespace, encoder: Model, variant: Variant, config: Config
+    arguments: argparse.Namespace, given: Given, encoder: Model, variant: Variant,
+    config: Config,
 ) -> dict[str, Any]:
     from ...config import with_values
     from ...evaluation.ablation import ablated
@@ -74,8 +78,8 @@ def _measured(
         config = with_values(config, {'rerank.candidates': variant.candidates,
                                       'rerank.profile': 'custom'})
     model = ablated(encoder, variant, config.model)
-    with opened_trial(arguments, model, config) as trial:
-        outcomes = run_trial(trial, model, config, make_methods=lambda _: (), shown=progress)
+    with opened_trial(arguments, given, model, config) as trial:
+        outcomes = run_trial(trial, model, config, make_methods=lambda _: (), shown=tracked)
         return result_of(trial, outcomes, model, config, f'ablate: {variant.name}')
 
 

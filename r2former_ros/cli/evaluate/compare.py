@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former evaluate compare``: runs side by side, with what chance alone would do."""
+"""``r2former evaluate compare``: are the differences between runs more than chance?"""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
-    text = ('Compare recall@1 of the first run with every other one, query by query, with '
+    text = ('Compare recall@1 of the first run with that of every other run, query by query, with '
             'bootstrap intervals of the difference. With one run, compare its methods.')
-    parser = actions.add_parser('compare', help='are the differences of runs real?',
+    parser = actions.add_parser('compare', help='are the differences between runs real?',
                                 description=text)
     parser.add_argument('runs', nargs='+', metavar='RUN.json',
-                        help='what evaluate --json wrote, or report.json')
+                        help='a file of evaluate --json, or a report.json')
     parser.add_argument('--method', default='rerank', help='which ranking (default: rerank)')
     parser.set_defaults(run=run)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former evaluate --live``: the same questions to the real node."""
+"""``r2former evaluate --live``: the same queries, answered by the live node."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError, R2FormerError
-from ..options import progress, progress_bar
-from .source import bag_images, protocol_of
+from ...errors import R2FormerError, UsageError
+from ..options import progress_bar, tracked
+from .source import Given
 
 if TYPE_CHECKING:
     from ...config import Config
+    from ...evaluation.ground_truth import Protocol
     from ...evaluation.outcomes import Outcome
     from ...evaluation.trial import BagImages, Trial
     from ...model import Model
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def live_outcomes(
-    arguments: argparse.Namespace, trial: Trial, model: Model, config: Config
+    arguments: argparse.Namespace, given: Given, trial: Trial, model: Model, config: Config
 ) -> tuple[list[Outcome], dict[str, Any]]:
     """
     Play the bag to the node and judge what it published.
@@ -33,10 +34,11 @@ def live_outcomes(
         of images, and the latency that the node reports.
     :raises R2FormerError: if rclpy is missing, or nothing was answered.
     """
-    images = bag_images(arguments)
+    images = given.images
+    assert images is not None  # check_live: --live needs a bag
     run = _replay(arguments, config, images.topic, trial.count)
-    outcomes = _judged(arguments, trial, run, images, candidates=_candidates(
-        arguments, model, config, images, set(run.hypotheses)))
+    candidates = _candidates(arguments, model, config, images, set(run.hypotheses))
+    outcomes = _judged(given.protocol, trial, run, images, candidates)
     if not outcomes:
         raise R2FormerError(f'{arguments.bag}: the node answered no image that has a pose')
     latency_ms = {stage: None if math.isnan(ms) else ms for stage, ms in run.latency_ms.items()}
@@ -56,7 +58,7 @@ def _replay(
     try:
         from ...ros.replay.live import LiveNode, own_domain
     except ImportError:
-        raise ConfigError('--live needs rclpy: source your ROS 2 installation') from None
+        raise UsageError('--live needs rclpy', 'source your ROS 2 installation') from None
     config = with_values(
         config, {'map.path': arguments.map, 'node.hypotheses': ranked_count(config)})
     with own_domain(), LiveNode(config, topic) as live, progress_bar('replay', total) as bar:
@@ -74,13 +76,13 @@ def _candidates(
     with Bag(images.path) as bag:
         frames = (frame for frame in bag.images(images.topic, on_bad_frame=lambda _: None)
                   if frame.stamp_ns in stamps_ns)
-        with progress(frames, 'retrieve', len(stamps_ns)) as shown:
+        with tracked(frames, 'retrieve', len(stamps_ns)) as shown:
             return candidates_of(model, arguments.map, shown, config)
 
 
 def _judged(
-    arguments: argparse.Namespace, trial: Trial, run: LiveRun, images: BagImages,
-    *, candidates: Mapping[int, Sequence[Candidate]],
+    protocol: Protocol, trial: Trial, run: LiveRun, images: BagImages,
+    candidates: Mapping[int, Sequence[Candidate]],
 ) -> list[Outcome]:
     """Judge by the same poses and rule as an offline run."""
     from ...evaluation.published import judge
@@ -88,7 +90,7 @@ def _judged(
 
     said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
     return judge(
-        said, candidates, images.trajectory, trial.places(), protocol_of(arguments),
+        said, candidates, images.trajectory, trial.places(), protocol,
         tolerance_ns=POSE_TOLERANCE_NS,
         name_of=lambda stamp_ns: frame_name(images.path, images.topic, stamp_ns),
     )

@@ -12,11 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError
-from ..options import add_common, config_from, make_folder, progress, say_what_runs
+from ...errors import UsageError
+from ..checks import require_output, require_output_folder, require_owner, require_range
+from ..options import add_common, config_from, say_what_runs, tracked
 from . import ablate as evaluate_ablate
 from . import compare as evaluate_compare
-from .source import add_source, check_source, opened_trial, source_config, with_cache
+from .source import (
+    Given,
+    add_source,
+    check_source,
+    given_source,
+    opened_trial,
+    source_config,
+    with_cache,
+)
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -30,21 +39,20 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Register the subcommand."""
     parser = commands.add_parser(
-        'evaluate', help='figures and pictures of how well places are recognised',
-        description='Put the queries of a dataset, or the images of a bag, to a map, and print '
-                    'recall, AUC-PR, recall at full precision, false accepts and latency.',
+        'evaluate', help='measure how well places are recognised',
+        description='Localize the queries of a dataset, or the images of a bag, on a map, and '
+                    'print recall, AUC-PR, recall at full precision, false accepts and latency.',
     )
     add_source(parser)
     parser.add_argument('--methods', default='retrieval,rerank', metavar='NAME,...',
-                        help='what to compare: retrieval and rerank (always run), ransac on the '
-                             'same features and candidates, hog, sad, vlad on the images')
+                        help='methods to compare: retrieval and rerank (always run); ransac, on '
+                             'the same features and candidates; hog, sad and vlad, on the images')
     parser.add_argument('--out', metavar='DIR',
                         help='write report.html, report.json, CSV and trajectories there')
-    parser.add_argument('--json', metavar='FILE', help='write all figures to a file')
+    parser.add_argument('--json', metavar='FILE', help='write all results to a file')
     parser.add_argument('--live', action='store_true',
-                        help='play the bag to the real node instead, in a process of its own')
-    parser.add_argument('--rate', type=float, default=1.0,
-                        help='speed of the replay with --live (default: 1)')
+                        help='play the bag to the live node instead, in a separate process')
+    parser.add_argument('--rate', type=float, help='replay speed with --live (default: 1)')
     add_common(parser)
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(metavar='ACTION')
@@ -59,33 +67,35 @@ def run(arguments: argparse.Namespace) -> None:
     from ...model.loading import load_configured
 
     config = source_config(arguments, config_from(arguments))
-    check_source(arguments)
     check_live(arguments)
+    check_source(arguments)
     parse_methods(arguments.methods)
+    require_output(arguments.json)
+    require_output_folder(arguments.out)
+    given = given_source(arguments)
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
-    out = make_folder(arguments.out) if arguments.out else None
-    with stoppable(arguments.cache), opened_trial(arguments, model, config) as trial:
-        outcomes, live = answers(arguments, trial, model, config)
+    with stoppable(arguments.cache), opened_trial(arguments, given, model, config) as trial:
+        outcomes, live = answers(arguments, given, trial, model, config)
         for line in [line for queries in trial.queries for line in queries.left_out][:10]:
             print(f'left out: {line}', file=sys.stderr)
         result = {**result_of(trial, outcomes, model, config, _command()), **live}
         print_result(result)
         if arguments.json:
             write_result(Path(arguments.json), result)
-        if out:
-            write_report(out, trial, outcomes, result, model, config)
+        if arguments.out:
+            write_report(Path(arguments.out), trial, outcomes, result, model, config)
 
 
 def answers(
-    arguments: argparse.Namespace, trial: Trial, model: Model, config: Config
+    arguments: argparse.Namespace, given: Given, trial: Trial, model: Model, config: Config
 ) -> tuple[list[Outcome], dict[str, Any]]:
-    """Ask every query, offline or through the node, which has more to tell."""
+    """Ask every query, offline or through the node; it adds counts and latency of its own."""
     if not arguments.live:
         return ask(arguments, trial, model, config), {}
     from .live import live_outcomes
 
-    return live_outcomes(arguments, trial, model, config)
+    return live_outcomes(arguments, given, trial, model, config)
 
 
 def ask(
@@ -100,16 +110,16 @@ def ask(
     def prepare(place_map: PlaceMap) -> list[Method]:
         return make_methods(names, place_map, model)
 
-    return run_trial(trial, model, config, make_methods=prepare, shown=progress)
+    return run_trial(trial, model, config, make_methods=prepare, shown=tracked)
 
 
 @contextmanager
 def stoppable(cache: str | None) -> Iterator[None]:
-    """Say after Ctrl-C how to go on."""
+    """Say after Ctrl-C how to resume."""
     try:
         yield
     except KeyboardInterrupt:
-        remedy = 'the same command goes on from here' if cache else 'with --cache it could go on'
+        remedy = 'repeat the command to resume' if cache else 'with --cache it could resume'
         print(f'stopped: {remedy}', file=sys.stderr)
         raise
 
@@ -118,25 +128,28 @@ def check_live(arguments: argparse.Namespace) -> None:
     """
     Refuse what the live node cannot do.
 
-    :raises ConfigError: naming the option.
+    :raises UsageError: naming the option.
     """
+    require_owner(arguments, 'live', ('rate',))
     if not arguments.live:
         return
-    if not arguments.map:
-        raise ConfigError('--live needs --bag and --map')
+    if not arguments.bag or not arguments.map:
+        raise UsageError('--live needs --bag and --map')
     if set(arguments.methods.split(',')) - {'retrieval', 'rerank'}:
-        raise ConfigError('--live knows retrieval and rerank only; leave --methods out')
+        raise UsageError('--live knows retrieval and rerank only', 'leave --methods out')
     if arguments.negatives:
-        raise ConfigError('--negatives does not go with --live; evaluate them without it')
-    if not arguments.rate > 0:
-        raise ConfigError(f'--rate {arguments.rate:g}: must be above 0')
+        raise UsageError('--negatives does not go with --live', 'evaluate them without it')
+    if arguments.cache:
+        raise UsageError('--cache does not go with --live: the node does not use it')
+    arguments.rate = 1.0 if arguments.rate is None else arguments.rate
+    require_range('--rate', arguments.rate, above=0)
 
 
 def write_report(
     out: Path, trial: Trial, outcomes: list[Outcome], result: dict[str, Any],
     model: Model, config: Config,
 ) -> None:
-    """Write the page, the figures, and the formats that others read."""
+    """Write the page, the results, and the formats that other tools read."""
     from ...evaluation.report import exports
     from ...evaluation.report.page import trial_report
     from ...evaluation.report.result import write_result
@@ -155,7 +168,7 @@ def write_report(
 
 
 def print_result(result: dict[str, Any]) -> None:
-    """Print what was asked, the table, and what is known beside it."""
+    """Print the question, the table of measures, and the cost."""
     from ...evaluation.report.tables import number, table_rows
 
     print(f'{result["source"]}: {result["queries"]} queries, {result["database"]} database '
@@ -177,11 +190,11 @@ def print_result(result: dict[str, Any]) -> None:
     )
     print(f'latency, median (p95) [ms]: {stages}')
     print(f'memory, peak: {result["memory_mb"]:.0f} MiB; map: '
-          f'{result["map_bytes_per_place"] / 1024:.1f} KiB a place')
+          f'{result["map_bytes_per_place"] / 1024:.1f} KiB per place')
     if not result['weights']['trained']:
         print('untrained weights: these figures mean nothing')
 
 
 def _command() -> str:
-    """Return the command line as it was given."""
+    """Return the command line as it was entered."""
     return 'r2former ' + shlex.join(sys.argv[1:])

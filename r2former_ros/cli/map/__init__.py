@@ -12,7 +12,7 @@ ACTIONS = ('build', 'info', 'check', 'merge', 'prune', 'export', 'reencode', 'pl
 
 def add_parser(commands: Any) -> None:
     """Register the subcommand and its own subcommands."""
-    parser = commands.add_parser('map', help='build map files, look into them, change them')
+    parser = commands.add_parser('map', help='build, inspect and change maps')
     actions = parser.add_subparsers(required=True, metavar='ACTION')
     for name in ACTIONS:
         import_module(f'.{name}', __name__).add_parser(actions)

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BagError
-from ..options import add_common, config_from, progress, say_what_runs
+from ..checks import (
+    require_at_most_one,
+    require_map,
+    require_new_map,
+    require_owner,
+    require_there,
+)
+from ..options import add_bag_source, add_common, config_from, say_what_runs, tracked
 
 if TYPE_CHECKING:
     from ...maps.sessions import Source
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Input:
-    """Frames to map, how many there are, and where from."""
+    """Frames to map, their number and where they come from."""
 
     frames: Iterator[PosedFrame]
     total: int
@@ -40,34 +46,32 @@ def add_parser(actions: Any) -> None:
     source.add_argument('--images', metavar='DIR', help='a folder of pictures')
     source.add_argument('--dataset', metavar='GT.json|DIR',
                         help='its database images become places without poses')
-    parser.add_argument('--image-topic', metavar='T', help='needed if the bag has several')
-    parser.add_argument('--pose-topic', metavar='T',
-                        help='Odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix')
-    parser.add_argument('--trajectory', metavar='F', help='TUM, KITTI or CSV file with poses')
+    add_bag_source(parser.add_argument_group('with --bag'))
     parser.add_argument('--poses', metavar='CSV',
                         help='for --images: file, x_m, y_m, yaw_rad (and z_m, t_s or stamp_ns)')
     how = parser.add_mutually_exclusive_group()
     how.add_argument('--append', action='store_true', help='add a session to an existing map')
     how.add_argument('--resume', action='store_true',
-                     help='go on where the same command was interrupted')
+                     help='continue an interrupted build')
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Build a map, append to one, or go on with one."""
+    """Build a map, append to one, or resume one."""
     from ...mapping.build import append_to_map, build_map, resume_map
     from ...maps.place_map import PlaceMap
     from ...model.loading import load_configured
 
     config = config_from(arguments)
+    check(arguments)
     make = append_to_map if arguments.append else resume_map if arguments.resume else build_map
     bad: list[str] = []
     with ExitStack() as stack:
         given = _input(arguments, stack, bad.append)
         model = load_configured(config)
         say_what_runs(model)
-        with progress(given.frames, 'map', given.total) as shown:
+        with tracked(given.frames, 'map', given.total) as shown:
             summary = make(model, arguments.out, shown, config,
                            source=given.source, origin=given.origin)
     with PlaceMap.open(arguments.out) as place_map:
@@ -75,9 +79,29 @@ def run(arguments: argparse.Namespace) -> None:
     for line in bad[:10]:
         print(f'left out: {line}', file=sys.stderr)
     note = '' if model.origin.trained else ' [untrained weights]'
-    present = f'{summary.present} there before, ' if arguments.resume else ''
+    present = f'{summary.present} already there, ' if arguments.resume else ''
     print(f'{arguments.out}: {summary.added} places added, {present}{summary.between} frames '
           f'between keyframes, {summary.bad + len(bad)} left out, {size_mb:.1f} MiB{note}')
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """
+    Refuse options that do not fit together, and files that cannot be read or written.
+
+    :raises UsageError: naming the options.
+    :raises R2FormerError: naming the file.
+    """
+    require_owner(arguments, 'bag', ('image_topic', 'pose_topic', 'trajectory'))
+    require_owner(arguments, 'images', ('poses',))
+    require_at_most_one(arguments, 'pose_topic', 'trajectory')
+    for path in (arguments.bag, arguments.images, arguments.dataset):
+        require_there(path)
+    for path in (arguments.poses, arguments.trajectory):
+        require_there(path, 'file')
+    if arguments.append:
+        require_map(arguments.out, writable=True)
+    elif not arguments.resume:
+        require_new_map(arguments.out)
 
 
 def _input(
@@ -88,8 +112,6 @@ def _input(
     from ...sources.datasets import read_places
     from ...sources.frames import count_pictures, frames_of_dataset, frames_of_folder
 
-    if arguments.poses and not arguments.images:
-        raise BagError('--poses belongs to --images; for a bag give --pose-topic or --trajectory')
     kind = 'images' if arguments.images else 'dataset' if arguments.dataset else 'bag'
     source = Source(kind, str(Path(getattr(arguments, kind)).resolve()))
     if kind == 'images':
@@ -116,7 +138,7 @@ def _bag_input(
 
 
 def _origin(arguments: argparse.Namespace) -> tuple[float, float] | None:
-    """Return the geographic origin of the map that is added to: all sessions share it."""
+    """Return the geographic origin of the map to extend: all sessions share it."""
     from ...maps.place_map import PlaceMap, map_exists
     from ...maps.sessions import origin_of
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former map calibrate``: what scores mean on a map."""
+"""``r2former map calibrate``: the meaning of scores on a map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError
+from ...errors import UsageError
+from ..checks import require_map, require_range, require_there
 from ..options import add_common, config_from, progress_bar, say_what_runs
 
 if TYPE_CHECKING:
@@ -21,23 +22,23 @@ RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
-    text = ('Compare the places of a map with each other, derive the score threshold for a wanted '
-            'false-accept rate, and keep it in the map with the curve. Pictures from outside the '
-            'map, where there are some, give the threshold instead.')
+    text = ('Compare the places of a map with each other, derive the score threshold for a chosen '
+            'false-accept rate, and store it in the map with the curve. If pictures from outside '
+            'the map are given, they determine the threshold instead.')
     parser = actions.add_parser('calibrate', help='derive the score threshold', description=text)
     parser.add_argument('map', metavar='M.r2map')
     parser.add_argument('--false-accept-rate', type=float, default=0.05, metavar='R',
                         help='share of foreign images that may pass (default 0.05)')
     parser.add_argument('--radius', type=float, default=50.0, metavar='M',
-                        help='places further apart show nothing in common (default 50 m)')
+                        help='places further apart have no view in common (default 50 m)')
     parser.add_argument('--near', type=float, default=8.0, metavar='M',
-                        help='places nearer than this show the same (default 8 m)')
+                        help='places closer than this show the same view (default 8 m)')
     parser.add_argument('--queries', type=int, default=500, metavar='N',
-                        help='compare at most so many places, evenly spread, with the map '
+                        help='compare at most this many places, evenly spread, with the map '
                              '(default 500)')
     parser.add_argument('--outside', metavar='DIR',
-                        help='a folder of pictures of places that are not in the map, such as '
-                             'the robot may meet: they give the threshold')
+                        help='a folder of pictures of places outside the map that the robot may '
+                             'encounter: they determine the threshold')
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -98,9 +99,10 @@ def _print(calibration: Calibration) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not 0 < arguments.false_accept_rate < 1:
-        raise ConfigError(f'--false-accept-rate {arguments.false_accept_rate:g}: must lie between '
-                          '0 and 1')
-    if arguments.queries < 1 or not 0 < arguments.near <= arguments.radius:
-        raise ConfigError(f'--queries {arguments.queries} --near {arguments.near:g} --radius '
-                          f'{arguments.radius:g}: expected at least 1, and 0 < near <= radius')
+    require_range('--false-accept-rate', arguments.false_accept_rate, above=0, below=1)
+    require_range('--queries', arguments.queries, at_least=1)
+    if not 0 < arguments.near <= arguments.radius:
+        raise UsageError(f'--near {arguments.near:g} --radius {arguments.radius:g}: expected '
+                         '0 < near <= radius')
+    require_map(arguments.map, writable=True)
+    require_there(arguments.outside, 'folder of pictures')

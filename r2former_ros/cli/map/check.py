@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former map check``: look for damage, and save what is intact."""
+"""``r2former map check``: find damage, and save what is intact."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..checks import require_map, require_new_map
 from ..options import add_common, config_from, notify
 
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
-    text = 'look through a map for damage; exit with 1 if there is any'
+    text = 'check a map for damage; exit with 1 if there is any'
     parser = actions.add_parser('check', help=text, description=text.capitalize() + '.')
     parser.add_argument('map', metavar='M.r2map')
     parser.add_argument('--repair', metavar='OUT.r2map',
-                        help='copy what is intact into a fresh map; the damaged one stays. If '
-                             'its header is lost, --weights must say what it was built with')
+                        help='copy what is intact into a new map and leave the damaged one as '
+                             'it is. If its header is lost, name its weights with --weights')
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -31,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ...maps.place_map import PlaceMap
 
     config = config_from(arguments)
+    require_map(arguments.map)
     if arguments.repair:
+        require_new_map(arguments.repair)
         return _repair(arguments, config)
     with PlaceMap.open(arguments.map) as place_map:
         problems = list(place_map.problems())
@@ -52,7 +55,7 @@ def _repair(arguments: argparse.Namespace, config: Config) -> int:
         return map_header(load_configured(config), config)
 
     damaged, out = arguments.map, arguments.repair
-    # The bundled weights would be a guess: a header is only taken from weights that were named.
+    # The bundled weights would be a guess, so only named weights supply a header.
     repair = repair_map(damaged, out, notify, header if arguments.weights else None)
     print(f'{out}: {repair.kept} places kept')
     if repair.header_given:
@@ -63,5 +66,5 @@ def _repair(arguments: argparse.Namespace, config: Config) -> int:
         if ids:
             print(f'{damaged}: {len(ids)} {name} lost: {", ".join(map(str, ids))}')
     if not repair.end_known:
-        print(f'{damaged}: places may be lost after the last one kept; nobody can tell how many')
+        print(f'{damaged}: an unknown number of places after the last one kept may be lost')
     return 0 if repair.complete else 1

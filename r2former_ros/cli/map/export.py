@@ -7,19 +7,26 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..checks import require_map, require_output, require_output_folder
+
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
     text = 'Write the places that have poses as TUM, as COLMAP and hloc files, or as GeoJSON.'
     parser = actions.add_parser('export', help='write places as text', description=text)
     parser.add_argument('map', metavar='M.r2map')
-    parser.add_argument('out', metavar='OUT', help='a file; a folder for colmap')
+    parser.add_argument('out', metavar='OUT', help='a file; for colmap a folder')
     parser.add_argument('--format', choices=('tum', 'colmap', 'geojson'), required=True)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Export a map."""
+    require_map(arguments.map)
+    if arguments.format == 'colmap':
+        require_output_folder(arguments.out)
+    else:
+        require_output(arguments.out)
     from ...mapping.export import export_colmap, export_geojson, export_tum
     from ...maps.place_map import PlaceMap
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former map info``: what a map holds, and what a larger one would take."""
+"""``r2former map info``: the content of a map, and the size of a larger one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import MapError
+from ...errors import MapError, UsageError
+from ..checks import require_map, require_range
 from ..options import add_common, config_from, notify, say_what_runs
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
-    text = 'print what a map holds, or what a larger one would take'
+    text = 'print the content of a map, or estimate the size of a larger one'
     parser = actions.add_parser('info', help=text, description=text.capitalize() + '.')
-    parser.add_argument('map', metavar='M.r2map', nargs='?', default='')
-    parser.add_argument('--estimate', metavar='N', type=int, default=0,
-                        help='print file and memory of a map of N places: from this map, or, '
+    parser.add_argument('map', metavar='M.r2map', nargs='?')
+    parser.add_argument('--estimate', metavar='N', type=int,
+                        help='estimate file size and memory for N places, from this map or, '
                              'without one, from weights and settings')
     add_common(parser)
     parser.set_defaults(run=run)
@@ -35,8 +36,12 @@ def run(arguments: argparse.Namespace) -> None:
     from ...maps.place_map import PlaceMap
 
     config = config_from(arguments)
-    if arguments.estimate < 0 or not (arguments.map or arguments.estimate):
-        raise MapError('map info: give a map, or --estimate with a positive number of places')
+    if arguments.map is None and arguments.estimate is None:
+        raise UsageError('map info: give a map, or --estimate with a number of places')
+    if arguments.estimate is not None:
+        require_range('--estimate', arguments.estimate, at_least=1)
+    if arguments.map:
+        require_map(arguments.map)
     if not arguments.map:
         _estimate_without_map(config, arguments.estimate)
         return
@@ -58,8 +63,9 @@ def _describe(place_map: PlaceMap) -> None:
     sessions = session_counts(place_map).items()
     size = place_map.store.byte_size()
     rows = {
-        'places': f'{len(places)}, {places.with_pose().sum()} with a pose',
-        'file': f'{size / 2**20:.1f} MiB, {size / max(len(places), 1) / 1024:.1f} KiB a place',
+        'places': f'{len(places)}, {places.with_pose().sum()} with a pose' if len(places)
+                  else '0: the map is empty (r2former map build --append adds places)',
+        'file': f'{size / 2**20:.1f} MiB, {size / max(len(places), 1) / 1024:.1f} KiB per place',
         'weights': f'{header.fingerprint} ({header.weights})'
                    + ('' if header.trained else ' [untrained weights]'),
         'descriptor': f'{header.descriptor_dim} float32',
@@ -88,25 +94,25 @@ def _estimate_without_map(config: Config, count: int) -> None:
 def _estimate(
     model: Model, place_map: PlaceMap, config: Config, count: int, *, of_weights: bool
 ) -> None:
-    """Print sizes: those of the map's places, or what the weights say."""
+    """Print sizes, from the map's places or from the weights."""
     from ...mapping.size import PlaceSize, measured_peak
 
     size = PlaceSize.of_weights(model.spec, config) if of_weights else PlaceSize.of_map(place_map)
     if size is None:
-        raise MapError(f'{place_map.location}: is empty; leave it out to estimate from weights')
-    notify('recognising a picture of noise, to measure the memory')
+        raise MapError(f'{place_map.location}: is empty', 'leave it out to estimate from weights')
+    notify('recognizing a picture of noise to measure memory')
     peak, device, here = measured_peak(model, place_map, config), str(model.device), len(place_map)
     share = size.memory(here, config, device)
     total = peak - share + size.memory(count, config, device)
-    basis = 'thumbnails not counted' if of_weights else 'as in this map'
+    basis = 'without thumbnails' if of_weights else 'as in this map'
     _print({
-        f'{count} places': f'{_mib(size.file * count)} in the file, {size.file:.0f} B a place, '
+        f'{count} places': f'{_mib(size.file * count)} in the file, {size.file:.0f} B per place, '
                            f'{basis}',
         'memory': f'{_mib(total)}: {_mib(peak - share)} for program and network, '
                   f'{_mib(size.memory(count, config, device))} for places (at most '
                   f'{config.map.preload_mb} MiB of them preloaded features)',
-        'measured': f'{_mib(peak)} at the most in this process, after one picture on {here} '
-                    'places; ROS is not in it',
+        'measured': f'{_mib(peak)} at most in this process, after one picture on {here} '
+                    'places, without ROS',
     })
 
 

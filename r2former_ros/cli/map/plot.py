@@ -8,6 +8,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..checks import require_map, require_output
+
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
@@ -20,6 +22,8 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Plot a map."""
+    require_map(arguments.map)
+    require_output(arguments.out)
     from ...mapping.plot import plot_map
     from ...maps.place_map import PlaceMap
 

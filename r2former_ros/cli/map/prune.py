@@ -1,27 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former map prune``: a map with fewer places."""
+"""``r2former map prune``: make a map with fewer places."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from ...errors import MapError
+from ...errors import UsageError
+from ..checks import require_map, require_new_map, require_range
 from ..options import compact_ids
+
+MOST_IDS = 10_000_000
 
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
-    text = 'Write a new map without some places; the map itself is not changed.'
+    text = 'Write a new map without some places; the original is not changed.'
     parser = actions.add_parser('prune', help='drop places', description=text)
     parser.add_argument('map', metavar='M.r2map')
     parser.add_argument('out', metavar='OUT.r2map')
-    parser.add_argument('--distance', type=float, default=0.0, metavar='M',
-                        help='drop places nearer than this to an earlier one that stays')
-    parser.add_argument('--angle', type=float, default=180.0, metavar='DEG',
-                        help='with --distance: only if their headings differ by at most this')
-    parser.add_argument('--ids', default='', metavar='LIST', help='drop these, as in 3,10-20')
+    parser.add_argument('--distance', type=float, metavar='M',
+                        help='drop places closer than this to an earlier one that is kept')
+    parser.add_argument('--angle', type=float, metavar='DEG',
+                        help='with --distance: only if their headings differ by at most this '
+                             '(default: 180, any)')
+    parser.add_argument('--ids', metavar='LIST', help='drop these, as in 3,10-20')
     parser.add_argument('--session', action='append', default=[], metavar='NAME',
                         help='drop this session; map info lists them')
     parser.set_defaults(run=run)
@@ -31,29 +35,51 @@ def run(arguments: argparse.Namespace) -> None:
     """Prune a map."""
     from ...mapping.prune import prune_map
 
-    if arguments.distance < 0 or not 0 <= arguments.angle <= 180:
-        raise MapError(f'--distance {arguments.distance:g} --angle {arguments.angle:g}: must be '
-                       'at least 0, and within 0 to 180')
-    if not (arguments.distance or arguments.ids or arguments.session):
-        raise MapError('map prune: say what to drop: --distance, --ids or --session')
+    ids = listed_ids(arguments.ids) if arguments.ids else set()
+    _check(arguments)
     dropped = prune_map(
-        arguments.map, arguments.out, distance_m=arguments.distance, within_deg=arguments.angle,
-        place_ids=listed_ids(arguments.ids), sessions=arguments.session,
+        arguments.map, arguments.out, distance_m=arguments.distance or 0.0,
+        within_deg=180.0 if arguments.angle is None else arguments.angle,
+        place_ids=ids, sessions=arguments.session,
     )
-    for reason, ids in dropped.items():
-        if ids:
-            print(f'dropped, {reason}: {len(ids)} ({compact_ids(ids)})')
-    print(f'{arguments.out}: without {sum(map(len, dropped.values()))} places, numbered anew, '
+    for reason, gone in dropped.items():
+        if gone:
+            print(f'dropped, {reason}: {len(gone)} ({compact_ids(gone)})')
+    print(f'{arguments.out}: without {sum(map(len, dropped.values()))} places, renumbered, '
           'not calibrated')
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    if not (arguments.distance or arguments.ids or arguments.session):
+        raise UsageError('map prune: give --distance, --ids or --session to say what to drop')
+    if arguments.distance is not None:
+        require_range('--distance', arguments.distance, above=0)
+    if arguments.angle is not None:
+        if arguments.distance is None:
+            raise UsageError('--angle belongs to --distance')
+        require_range('--angle', arguments.angle, at_least=0, at_most=180)
+    require_map(arguments.map)
+    require_new_map(arguments.out)
+
+
 def listed_ids(text: str) -> set[int]:
-    """Read ids and ranges of ids, as in 3,10-20."""
+    """
+    Read ids and ranges of ids, as in 3,10-20.
+
+    :raises UsageError: for anything else, a range that runs backwards included.
+    """
     ids: set[int] = set()
-    for part in filter(None, text.split(',')):
-        first, _, last = part.partition('-')
+    for part in text.split(','):
+        first, dash, last = part.strip().partition('-')
         try:
-            ids.update(range(int(first), int(last or first) + 1))
+            bounds = int(first), int(last if dash else first)
         except ValueError:
-            raise MapError(f'--ids {text}: {part!r} is no id or range, as in 3,10-20') from None
+            raise UsageError(f'--ids {text}: {part!r} is not an id or a range such as 10-20') \
+                from None
+        if bounds[0] > bounds[1]:
+            raise UsageError(f'--ids {text}: {part!r} runs backwards',
+                             f'write {bounds[1]}-{bounds[0]}')
+        if bounds[1] - bounds[0] >= MOST_IDS:
+            raise UsageError(f'--ids {text}: {part!r} names more than {MOST_IDS:,} places')
+        ids.update(range(bounds[0], bounds[1] + 1))
     return ids

@@ -124,7 +124,7 @@ def _vocabulary(place_map: PlaceMap) -> Vector:
     features = np.concatenate([_root_sift(image) for image in pictures])
     if len(features) < WORDS:
         raise MapError(f'{place_map.location}: its pictures have {len(features)} SIFT features, '
-                       f'too few for {WORDS} words; leave vlad out of --methods')
+                       f'too few for {WORDS} words', 'leave out the method vlad')
     cv2.setRNGSeed(0)
     criteria = (cv2.TERM_CRITERIA_MAX_ITER | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
     labels = np.zeros((len(features), 1), np.int32)

@@ -25,21 +25,21 @@ METHODS = (*ALWAYS, RansacRanking.name, *IMAGE_METHODS)
 
 def parse_methods(text: str) -> list[str]:
     """
-    Split a list with commas; retrieval and rerank, which always run, come first.
+    Split a comma-separated list; retrieval and rerank always run and come first.
 
     :raises ConfigError: for an unknown name.
     """
     names = [name.strip() for name in text.split(',') if name.strip()]
     for name in names:
         if name not in METHODS:
-            raise ConfigError(f'--methods {name}: choose from {", ".join(METHODS)}')
+            raise ConfigError(f'{name}: no such method', f'choose from {", ".join(METHODS)}')
     return [name for name in METHODS if name in ALWAYS or name in names]
 
 
 def make_methods(
     names: Sequence[str], place_map: PlaceMap, model: Model
 ) -> list[Method]:
-    """Prepare the methods beside retrieval and reranking on a map."""
+    """Prepare the methods other than retrieval and reranking on a map."""
     made: list[Method] = []
     for name in names:
         if name == RansacRanking.name:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...common.files import reason, replacing
 from ...config import Config, to_dict
 from ...errors import DatasetError
 from ...model import Model
@@ -66,28 +67,25 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """
     Write a result as JSON.
 
-    :raises DatasetError: if the file cannot be written.
+    :raises FileError: if the file cannot be written.
     """
-    try:
-        path.write_text(json.dumps(result, indent=2, allow_nan=False) + '\n', encoding='utf-8')
-    except OSError as error:
-        raise DatasetError(f'{path}: cannot be written ({error.strerror})') from error
+    with replacing(path) as part:
+        part.write_text(json.dumps(result, indent=2, allow_nan=False) + '\n', encoding='utf-8')
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """
     Read what ``write_result`` wrote.
 
-    :raises DatasetError: if the file is missing or is no result.
+    :raises DatasetError: if the file is missing or is not a result.
     """
     try:
         result = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise DatasetError(f'{path}: cannot be read as a result of r2former evaluate '
-                           f'({getattr(error, "strerror", None) or error}); give its '
-                           'report.json or the file of --json') from error
+                           f'({reason(error)})', 'give the JSON file that it wrote') from error
     if not isinstance(result, dict) or 'per_query' not in result:
-        raise DatasetError(f'{path}: is no result of r2former evaluate with its queries '
+        raise DatasetError(f'{path}: is not a result of r2former evaluate with its queries '
                            '(per_query)')
     return result
 
