@@ -28,7 +28,8 @@ from r2former_ros.model import Model
 from r2former_ros.model.loading import load_configured
 from r2former_ros.records import Frame, StampedPose
 from r2former_ros.ros.replay.live import LiveNode, LiveRun, own_domain
-from r2former_ros.sources.bags import Bag, BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
+from r2former_ros.sources.bags import Bag
 from r2former_ros.sources.frames import frames_of_bag
 from r2former_ros.sources.pictures import read_image
 

@@ -31,7 +31,6 @@ from r2former_ros.cli.options import parse_setting
 from r2former_ros.config import Config, to_dict, with_values
 from r2former_ros.geometry.poses import angle_deg, distance_m, inverse, pose_from_yaw, yaw_rad
 from r2former_ros.geometry.relative_view import relative_view
-from r2former_ros.geometry.trajectories import read_trajectory, write_tum
 from r2former_ros.mapping.build import create_map
 from r2former_ros.model import ImageFeatures, Model
 from r2former_ros.model.loading import load_configured
@@ -50,6 +49,7 @@ from r2former_ros.records import (
 from r2former_ros.slam.loop_closure import KeyframeResult, LoopCloser, LoopFilter
 from r2former_ros.slam.pose_graph import LoopMeasurement, PoseGraph
 from r2former_ros.sources.pictures import read_image, thumbnail_jpeg
+from r2former_ros.sources.trajectory_files import read_trajectory, write_tum
 
 SEEDS = (1, 2, 3)
 STEP_NOISE = 0.05

@@ -25,7 +25,7 @@ ONLY_IN = {
     'numba': {'model.backends'},
     'openvino': {'model.backends'},
     'triton': {'model.backends'},
-    'sqlite3': {'maps', 'mapping.repair'},
+    'sqlite3': {'maps', 'mapping.repair', 'sources.storage'},
     'psycopg': {'maps'},
     'rosbags': {'sources'},
     'matplotlib': {'evaluation', 'mapping'},

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import FileError
+from .text import printable
 
 PART = '.part'
 """Ending of the name of a file that is being written."""
@@ -121,15 +122,6 @@ def make_folder(path: str | Path) -> Path:
 def reason(error: Exception) -> str:
     """Return why the system refused, in one line, without the name of the file."""
     return getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
-
-
-def printable(name: object) -> str:
-    r"""Return a name as text that every terminal, file and database takes, ``\xe9`` for a byte."""
-    try:
-        content = str(name).encode('utf-8', 'surrogateescape')
-    except UnicodeEncodeError:  # half of a pair, as in "\ud800" of a JSON file
-        content = str(name).encode('utf-8', 'backslashreplace')
-    return content.decode('utf-8', 'backslashreplace').replace('\0', '\\0')
 
 
 def digest_of(*things: object) -> str:

@@ -21,7 +21,7 @@ from ..geometry.poses import distance_m
 from ..maps.place_map import PlaceMap
 from ..records import Image
 from ..sources.bags import Bag
-from ..sources.pictures import thumbnail_jpeg
+from ..sources.pictures import decode_picture, thumbnail_jpeg
 
 RECALLS = (1, 5)
 SHOWN_QUERIES, SHOWN_CANDIDATES, STRIP_QUERIES = 12, 3, 4
@@ -151,12 +151,10 @@ def _strip(rows: Sequence[Sequence[Picture]], trained: bool) -> bytes:
 
 
 def _framed(picture: Picture) -> Image:
-    decoded = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR) \
-        if picture.data else None
-    if decoded is None:  # a map without thumbnails
-        decoded = np.full((240, PICTURE_WIDTH, 3), 200, np.uint8)
+    decoded = decode_picture(picture.data, picture.caption) if picture.data else \
+        np.full((240, PICTURE_WIDTH, 3), 200, np.uint8)  # a map without thumbnails
     height = round(decoded.shape[0] * PICTURE_WIDTH / decoded.shape[1])
-    image = cv2.cvtColor(cv2.resize(decoded, (PICTURE_WIDTH, height)), cv2.COLOR_BGR2RGB)
+    image = cv2.resize(decoded, (PICTURE_WIDTH, height))
     colour = {RIGHT: GREEN, WRONG: RED}.get(picture.kind, WHITE)
     framed = cv2.copyMakeBorder(image, 6, 6, 6, 6, cv2.BORDER_CONSTANT, value=colour)
     caption = np.full((CAPTION_HEIGHT, framed.shape[1], 3), 255, np.uint8)

@@ -18,7 +18,8 @@ from ..mapping.build import build_map
 from ..maps.place_map import PlaceMap
 from ..model import Model
 from ..ros.replay.live import LiveNode, LiveRun, own_domain
-from ..sources.bags import Bag, BagWriter
+from ..sources.bag_writer import BagWriter
+from ..sources.bags import Bag
 from ..sources.frames import frames_of_bag
 from .report import demo_report, summary_rows
 from .town import DAY, DUSK, Light, Town

@@ -5,6 +5,9 @@ Poses as (4, 4) float64 matrices, and the metric plane of satellite fixes.
 
 Body axes are x forward, y left, z up, and yaw counts from x towards y (ROS REP 103). Quaternions
 are xyzw, and appear only where poses come from or go to a message or a file.
+
+Poses from outside are made here, and satellite fixes pass ``require_fix``, whether they come from
+a message, a bag, a trajectory or a CSV file: numbers that are none stop at this door.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from ..errors import PoseError
 from ..records import Pose
 
 BODY_T_OPTICAL: Pose = np.array([
@@ -25,6 +29,11 @@ BODY_T_OPTICAL: Pose = np.array([
 ])
 """Takes optical axes (x right, y down, z forward) to body axes (x forward, y left, z up)."""
 
+FARTHEST_M = 1e8
+"""A coordinate beyond this is not a measurement: it is more than twice around the earth."""
+UNSET_DEG = 1e-7
+"""A fix this close to 0, 0 (1 cm) comes from a receiver that did not set it."""
+
 _WGS84_RADIUS_M = 6_378_137.0
 _WGS84_FLATTENING = 1 / 298.257223563
 
@@ -33,24 +42,70 @@ def pose_from_quaternion(xyz: ArrayLike, xyzw: ArrayLike) -> Pose:
     """
     Return the pose (4, 4) at ``xyz`` (3,) with the rotation of a quaternion of any length > 0.
 
-    :raises ValueError: if the quaternion is zero or not finite.
+    :raises PoseError: if the quaternion is zero, or a number is not finite or beyond
+        ``FARTHEST_M``.
     """
     quaternion = np.asarray(xyzw, np.float64)
-    length = float(np.linalg.norm(quaternion))
+    with np.errstate(over='ignore'):
+        length = float(np.linalg.norm(quaternion))
     if not (math.isfinite(length) and length > 1e-6):
-        raise ValueError(f'quaternion {quaternion.tolist()} is no rotation')
+        raise PoseError(f'quaternion {quaternion.tolist()} is not a rotation')
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
     pose[:3, 3] = xyz
+    _require_position(pose)
     return pose
 
 
 def pose_from_yaw(x: float, y: float, yaw: float, z: float = 0.0) -> Pose:
-    """Return the upright pose (4, 4) at a position in metres, heading ``yaw`` in radians."""
+    """
+    Return the upright pose (4, 4) at a position in metres, heading ``yaw`` in radians.
+
+    :raises PoseError: if a number is not finite, or beyond ``FARTHEST_M``.
+    """
+    if not math.isfinite(yaw):
+        raise PoseError(f'yaw {yaw} is not finite')
     pose = np.eye(4)
     pose[:2, :2] = [[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]
     pose[:3, 3] = x, y, z
+    _require_position(pose)
     return pose
+
+
+def require_pose(pose: Pose) -> Pose:
+    """
+    Return a pose (4, 4) that can be computed with.
+
+    :raises PoseError: if it is not finite, further away than ``FARTHEST_M``, or not a rotation
+        and a translation.
+    """
+    _require_position(pose)
+    rotation = pose[:3, :3]
+    with np.errstate(all='ignore'):
+        orthogonal = np.allclose(rotation @ rotation.T, np.eye(3), atol=0.01)
+    if not (orthogonal and np.linalg.det(rotation) > 0):
+        raise PoseError('the upper left 3x3 numbers are not a rotation')
+    return pose
+
+
+def require_fix(
+    latitude: float, longitude: float, status: int = 0
+) -> tuple[float, float]:
+    """
+    Return latitude and longitude in degrees of a satellite fix (``sensor_msgs/NavSatFix``).
+
+    :param status: of the receiver: 0 and above are fixes, -1 is none, -2 is unknown, which is
+        also what a driver leaves that never sets it (since Jazzy).
+    :raises PoseError: if there is no fix, or the degrees are not a place on earth; 0, 0 counts as
+        unset.
+    """
+    if status < 0:
+        raise PoseError(f'status {status} means no fix')
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        raise PoseError(f'latitude {latitude}, longitude {longitude} is not a place on earth')
+    if abs(latitude) < UNSET_DEG and abs(longitude) < UNSET_DEG:
+        raise PoseError('latitude 0, longitude 0 is not set')
+    return float(latitude), float(longitude)
 
 
 def quaternion_xyzw(pose: Pose) -> NDArray[np.float64]:
@@ -135,6 +190,12 @@ def travel_headings_rad(xy: NDArray[np.float64], travel_m: float = 2.0) -> NDArr
     headings = np.arctan2(steps[:, 1], steps[:, 0])
     piece = np.searchsorted(cuts, np.arange(len(xy)), side='right') - 1
     return np.asarray(headings[np.minimum(piece, len(headings) - 1)], np.float64)
+
+
+def _require_position(pose: Pose) -> None:
+    position = pose[:3, 3].tolist()
+    if not all(abs(value) <= FARTHEST_M for value in position):  # false for NaN, too
+        raise PoseError(f'position {position} is not finite, or beyond {FARTHEST_M:.0e} m')
 
 
 def _earth_centred(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.float64]:

@@ -14,10 +14,10 @@ import numpy as np
 from ..common.files import make_folder, replacing
 from ..errors import MapError
 from ..geometry.poses import BODY_T_OPTICAL, inverse, latitude_longitude, quaternion_xyzw, yaw_rad
-from ..geometry.trajectories import write_tum
 from ..maps.place_map import PlaceMap
 from ..maps.sessions import origin_of, session_of, sessions_of
 from ..records import Place, Pose, StampedPose
+from ..sources.trajectory_files import write_tum
 
 COLMAP_HEAD = (
     '# Image list with two lines of data per image:\n'

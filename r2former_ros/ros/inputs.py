@@ -16,7 +16,7 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
 from ..config import NodeConfig
-from ..geometry.trajectories import PoseBuffer
+from ..geometry.pose_buffer import PoseBuffer
 from .conversions import stamped_pose_from
 from .interface import COMPRESSED, IMAGE, ODOMETRY
 

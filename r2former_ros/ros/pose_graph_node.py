@@ -16,9 +16,9 @@ from sensor_msgs.msg import PointCloud2
 
 from ..common.files import require_writable
 from ..errors import ConfigError, FileError, R2FormerError
-from ..geometry.trajectories import write_tum
 from ..records import LoopClosure, StampedPose
 from ..slam.pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
+from ..sources.trajectory_files import write_tum
 from .conversions import loops_from, path_message, stamped_pose_from, transform_message
 from .inputs import STEADY
 from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..errors import DatasetError
+from .pictures import is_picture
 
 Rows = NDArray[np.int64]
 TRAIN_RADIUS_M = 10.0
 SAME_PLACE_RADIUS_M = 25.0
-PICTURES = ('.jpg', '.jpeg', '.png')
 MSLS_VALIDATION = ('cph', 'sf')
 """Cities of MSLS that are kept for validation, as in the dataset's own tools."""
 
@@ -160,7 +160,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
     :raises DatasetError: if there is none.
     """
-    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in PICTURES)
+    found = sorted(path for path in folder.rglob('*') if is_picture(path))
     if not found:
         raise DatasetError(f'{folder}: holds no pictures')
     return found

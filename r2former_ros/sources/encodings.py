@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..records import Image
+from .pictures import require_rgb
 
 
 class ImageMessage(Protocol):
@@ -138,17 +139,6 @@ def decode_compressed(message: CompressedMessage) -> Image:
     return np.asarray(rgb, np.uint8)
 
 
-def encode_jpeg(image: Image, quality: int = 90) -> bytes:
-    """
-    Compress uint8 (H, W, 3) RGB as JPEG, quality in [1, 100].
-
-    :raises ImageError: if the array is no such picture.
-    """
-    _check_rgb(image)
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
 @dataclass(frozen=True)
 class ImageFields:
     """What ``sensor_msgs/Image`` holds beside its header; ``data`` is flat uint8."""
@@ -172,7 +162,7 @@ def image_fields(image: Image, encoding: str = 'rgb8') -> ImageFields:
     codes = {'rgb8': None, 'bgr8': cv2.COLOR_RGB2BGR, 'mono8': cv2.COLOR_RGB2GRAY}
     if encoding not in codes:
         raise ImageError(f'encoding {encoding!r} is not written; supported: {", ".join(codes)}')
-    _check_rgb(image)
+    require_rgb(image)
     pixels = np.ascontiguousarray(_converted(image, codes[encoding]))
     height, width = image.shape[:2]
     return ImageFields(height, width, encoding, 0, pixels.size // height, pixels.reshape(-1))
@@ -250,9 +240,3 @@ def _check_complete(data: bytes, name: str) -> None:
         raise ImageError(f'{len(data)} bytes of format {name!r} are neither JPEG nor PNG')
     if not complete:
         raise ImageError(f'{kind} of {len(data)} bytes is truncated: its end marker is missing')
-
-
-def _check_rgb(image: Image) -> None:
-    shape, dtype = tuple(image.shape), image.dtype
-    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or not image.size:
-        raise ImageError(f'image of shape {shape}, {dtype}: expected uint8 (height, width, 3) RGB')

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with poses, from a bag or from a folder of pictures, in the order of driving."""
+"""Frames with poses, from a bag, a folder of pictures or a dataset, in the order of driving."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import BagError, DatasetError, ImageError
-from ..geometry.trajectories import Trajectory, read_image_poses
+from ..geometry.trajectories import POSE_TOLERANCE_NS, Trajectory
 from ..records import Frame, PosedFrame, StampedPose
 from .bags import Bag
 from .datasets import read_places
-from .pictures import read_image
-
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-POSE_TOLERANCE_NS = 200_000_000
-"""A frame this much before the first pose or after the last one takes that pose."""
+from .pictures import PICTURES, is_picture, read_image
+from .trajectory_files import read_image_poses, read_trajectory
 
 OnBad = Callable[[str], None]
 
@@ -28,18 +25,41 @@ def frames_of_bag(
     Read the images of a bag, each with the pose of its stamp.
 
     With a trajectory, a frame whose time it does not cover is passed to ``on_bad`` and left out.
+    So is one whose stamp occurred before the clock was set back, if the trajectory does not know
+    that: it could be of either run.
     """
     def report(error: ImageError) -> None:
         on_bad(str(error))
 
-    for frame in bag.images(topic, on_bad_frame=report):
+    clock = _StampClock()
+    for frame, lag_ns in bag.recorded_images(topic, on_bad_frame=report):
         pose = None
+        again = clock.repeats(frame.stamp_ns)
         if trajectory is not None:
-            pose = trajectory.at(frame.stamp_ns, POSE_TOLERANCE_NS)
+            pose = trajectory.at(frame.stamp_ns, POSE_TOLERANCE_NS, lag_ns)
             if pose is None:
                 on_bad(f'no pose at stamp {frame.stamp_ns}')
                 continue
+            if again and len(trajectory.starts) == 1:
+                on_bad(f'stamp {frame.stamp_ns} occurs again after the clock was set back, so '
+                       'its pose is not known')
+                continue
         yield PosedFrame(frame, pose, frame_name(bag.path, topic, frame.stamp_ns))
+
+
+class _StampClock:
+    """Tells the stamps that a clock showed before it was set back."""
+
+    def __init__(self) -> None:
+        self._latest_ns = self._repeated_until_ns = -2**63
+
+    def repeats(self, stamp_ns: int) -> bool:
+        """Take the next stamp; say whether an earlier run may have had it, too."""
+        if stamp_ns < self._latest_ns - POSE_TOLERANCE_NS:
+            self._repeated_until_ns = max(self._repeated_until_ns, self._latest_ns)
+            self._latest_ns = stamp_ns
+        self._latest_ns = max(self._latest_ns, stamp_ns)
+        return stamp_ns <= self._repeated_until_ns
 
 
 def frame_name(bag: Path, topic: str, stamp_ns: int) -> str:
@@ -61,7 +81,6 @@ def trajectory_of(
     if topic:
         return bag.trajectory(topic, origin)
     if path:
-        from ..geometry.trajectories import read_trajectory
         return read_trajectory(path)
     return None
 
@@ -118,7 +137,7 @@ def _pictures(
         raise DatasetError(f'{folder}: no such folder of pictures')
     if poses_path:
         return [(folder / name, pose) for name, pose in read_image_poses(poses_path).items()]
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    found = sorted(path for path in folder.iterdir() if is_picture(path))
     if not found:
         raise DatasetError(f'{folder}: holds no pictures ({" ".join(PICTURES)})')
     return [(path, None) for path in found]

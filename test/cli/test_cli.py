@@ -17,7 +17,7 @@ from r2former_ros.config import Config, to_yaml
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.records import Frame, StampedPose
-from r2former_ros.sources.bags import BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
 
 SMALL = ['--weights', 'tiny', '--device', 'cpu', '--set', 'model.image_height=64',
          '--set', 'model.image_width=96']

@@ -19,7 +19,7 @@ from r2former_ros.errors import UsageError
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.maps.sessions import session_counts
 from r2former_ros.records import Frame
-from r2former_ros.sources.bags import BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
 
 SMALL = ['--weights', 'tiny', '--device', 'cpu', '--set', 'model.image_height=64',
          '--set', 'model.image_width=96']

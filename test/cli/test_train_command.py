@@ -20,7 +20,7 @@ from r2former_ros.model import ModelSpec, load_network, save_weights
 from r2former_ros.model.checkpoint import untrained_model
 from r2former_ros.model.network import Origin
 from r2former_ros.records import Frame, StampedPose
-from r2former_ros.sources.bags import BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
 from r2former_ros.sources.datasets import read_places
 from r2former_ros.training.data.drives import (
     Drive,

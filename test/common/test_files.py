@@ -9,11 +9,11 @@ import pytest
 
 from r2former_ros.common.files import (
     digest_of,
-    printable,
     read_text,
     replacing,
     require_writable,
 )
+from r2former_ros.common.text import printable, quoted
 from r2former_ros.errors import FileError, MapError
 
 
@@ -113,3 +113,9 @@ def test_names_of_any_bytes_can_be_shown_and_told_apart():
     assert printable('\ud800') == '\\ud800'
     assert digest_of(name) != digest_of('caf.jpg')
     assert digest_of('a', 1) == '4f395a2e9ea1'
+
+
+def test_long_values_are_shortened():
+    assert quoted('no') == "'no'"
+    assert len(quoted('a' * 5000)) <= 80
+    assert quoted('a' * 5000).endswith('... (5,002 characters)')

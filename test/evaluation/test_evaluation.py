@@ -29,7 +29,7 @@ from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Candidate, Frame, Hypothesis, Place, PosedFrame, StampedPose
-from r2former_ros.sources.bags import BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
 
 POSES = {i: pose_from_yaw(10.0 * i, 0.0, 0.0) for i in range(1, 6)}
 PLACES = {i: Place(i, i, pose, '') for i, pose in POSES.items()}

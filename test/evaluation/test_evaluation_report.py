@@ -17,11 +17,11 @@ from r2former_ros.cli import main
 from r2former_ros.config import Config
 from r2former_ros.evaluation.report.overlays import attention_overlay
 from r2former_ros.geometry.poses import pose_from_yaw
-from r2former_ros.geometry.trajectories import read_trajectory
 from r2former_ros.mapping.build import build_map
 from r2former_ros.model.preprocess import InputSpec
 from r2former_ros.records import Frame, LocalFeatures, PosedFrame, StampedPose
-from r2former_ros.sources.bags import BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
+from r2former_ros.sources.trajectory_files import read_trajectory
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SECOND = 10**9

@@ -40,7 +40,7 @@ def test_quaternion_is_normalised_and_comes_back_with_positive_w():
 
 @pytest.mark.parametrize('xyzw', [(0, 0, 0, 0), (0, 0, math.nan, 1), (math.inf, 0, 0, 1)])
 def test_no_rotation(xyzw):
-    with pytest.raises(ValueError, match='is no rotation'):
+    with pytest.raises(ValueError, match='is not a rotation'):
         pose_from_quaternion((0, 0, 0), xyzw)
 
 

@@ -19,7 +19,6 @@ from r2former_ros.geometry.poses import (
     pose_from_quaternion,
     pose_from_yaw,
 )
-from r2former_ros.geometry.trajectories import read_trajectory
 from r2former_ros.mapping.build import append_to_map, build_map, resume_map
 from r2former_ros.mapping.export import export_colmap, export_geojson, export_tum
 from r2former_ros.mapping.merge import merge_maps
@@ -30,6 +29,7 @@ from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.maps.sessions import Source, origin_of, session_counts
 from r2former_ros.records import Frame, Place, PosedFrame
 from r2former_ros.sources.pictures import thumbnail_jpeg
+from r2former_ros.sources.trajectory_files import read_trajectory
 
 HERE, THERE = (47.3769, 8.5417), (47.4, 8.6)
 

@@ -22,7 +22,8 @@ from r2former_ros.records import Frame, StampedPose
 from r2former_ros.ros.conversions import frame_from, stamp_ns_from
 from r2former_ros.ros.replay.live import own_domain
 from r2former_ros.ros.replay.player import Player
-from r2former_ros.sources.bags import Bag, BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
+from r2former_ros.sources.bags import Bag
 
 pytestmark = pytest.mark.ros
 START_NS = 1_700_000_000_000_000_007

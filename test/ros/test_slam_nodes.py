@@ -40,8 +40,8 @@ from test_localizer import (
 
 from r2former_ros.config import Config, PoseGraphConfig, options, with_values
 from r2former_ros.errors import ConfigError
+from r2former_ros.geometry.pose_buffer import PoseBuffer
 from r2former_ros.geometry.poses import angle_deg, distance_m, pose_from_yaw
-from r2former_ros.geometry.trajectories import PoseBuffer, read_trajectory
 from r2former_ros.maps.calibration import Calibration, score_settings, write_calibration
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.maps.sqlite import translated
@@ -50,6 +50,7 @@ from r2former_ros.ros import interface, loop_reporter
 from r2former_ros.ros.conversions import header_from, loop_message, loops_from, pose_from
 from r2former_ros.ros.pose_graph_node import PoseGraphNode, TumFile, last_write
 from r2former_ros.ros.replay.live import LiveNode, own_domain
+from r2former_ros.sources.trajectory_files import read_trajectory
 
 pytestmark = pytest.mark.ros
 SLAM_PARAMETERS = Path(__file__).parents[2] / 'config' / 'slam.yaml'

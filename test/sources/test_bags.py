@@ -14,8 +14,10 @@ from rosbags.typesys import Stores, get_typestore
 from r2former_ros.errors import BagError, ImageError
 from r2former_ros.geometry.poses import pose_from_quaternion, pose_from_yaw, yaw_rad
 from r2former_ros.records import Frame, StampedPose
-from r2former_ros.sources.bags import IMAGE, NAV_SAT_FIX, ODOMETRY, STORAGES, Bag, BagWriter
-from r2former_ros.sources.encodings import encode_jpeg
+from r2former_ros.sources.bag_writer import STORAGES, BagWriter
+from r2former_ros.sources.bags import Bag
+from r2former_ros.sources.messages import IMAGE, NAV_SAT_FIX, ODOMETRY
+from r2former_ros.sources.pictures import encode_jpeg
 
 SECOND = 1_000_000_000
 STAMP = 1_700_000_000_123_456_789
@@ -172,8 +174,8 @@ def test_messages_without_a_fix_are_left_out_and_counted(tmp_path, caplog):
         bag.nav_sat_fix('/lost', STAMP, latitude_deg=0.0, longitude_deg=0.0, has_fix=False)
     with Bag(tmp_path / 'bag') as bag, caplog.at_level(logging.WARNING):
         assert bag.trajectory('/fix').stamps_ns.tolist() == [STAMP + 2]
-        assert 'left out 2 of 3 messages of /fix' in caplog.text
-        with pytest.raises(BagError, match='none of 1 messages of /lost holds a pose'):
+        assert '/fix: left out 2 of 3 messages that hold no pose' in caplog.text
+        with pytest.raises(BagError, match='/lost: none of 1 messages holds a pose .1: status -1'):
             bag.trajectory('/lost')
 
 
@@ -181,7 +183,7 @@ def test_fixes_recorded_out_of_order_start_at_the_earliest(raw_bag):
     def fix(index):
         status = new('sensor_msgs/msg/NavSatStatus', status=0, service=1)
         return new(NAV_SAT_FIX, header=header(STAMP + index), status=status, latitude=0.0,
-                   longitude=index * 1e-4, altitude=0.0, position_covariance=np.zeros(9),
+                   longitude=8 + index * 1e-4, altitude=0.0, position_covariance=np.zeros(9),
                    position_covariance_type=0)
 
     with Bag(raw_bag(*(('/fix', NAV_SAT_FIX, i, fix(i)) for i in (1, 2)),
@@ -346,15 +348,15 @@ def opened(path):
 
 
 def test_paths_that_are_no_bag(tmp_path):
-    with pytest.raises(BagError, match='nowhere: does not exist; expected a bag directory'):
+    with pytest.raises(BagError, match='nowhere: does not exist; give a bag directory'):
         opened(tmp_path / 'nowhere')
-    with pytest.raises(BagError, match='has no metadata.yaml; expected a bag directory'):
+    with pytest.raises(BagError, match='is not a bag directory, it holds no .mcap or .db3 file'):
         opened(tmp_path)
     (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0')
-    with pytest.raises(BagError, match='old.bag: is no ROS 2 bag .*; rosbags-convert'):
+    with pytest.raises(BagError, match='old.bag: is not a ROS 2 bag .*; rosbags-convert'):
         opened(tmp_path / 'old.bag')
     (tmp_path / 'metadata.yaml').write_text('hello: world')
-    with pytest.raises(BagError, match='cannot be read or written as a bag'):
+    with pytest.raises(BagError, match='metadata.yaml: cannot be read as the metadata of a bag'):
         opened(tmp_path)
 
 
@@ -377,12 +379,6 @@ def test_an_empty_bag(tmp_path, storage):
         bag.__enter__()
     with pytest.raises(BagError, match='the bag is not open'):
         bag.default_image_topic()
-
-
-def test_an_interrupted_recording_names_its_file(full_bag):
-    (full_bag / 'metadata.yaml').unlink()
-    with pytest.raises(BagError, match=r'no metadata.yaml; give the file full\.\w+ itself, or'):
-        opened(full_bag)
 
 
 def test_a_bag_damaged_in_the_middle(full_bag):
@@ -438,7 +434,7 @@ def test_an_error_leaves_an_unfinished_bag(tmp_path, storage):
             BagWriter(tmp_path / 'bag', storage) as bag:
         bag.image('/camera', frames()[0])
         bag.image('/camera', frames()[1], 'rgb16')
-    with pytest.raises(BagError, match='no metadata.yaml'):
+    with pytest.raises(BagError, match='the bag is empty|if it was cut off, mcap recover'):
         opened(tmp_path / 'bag')
 
 
@@ -455,6 +451,6 @@ def test_writing_needs_the_block(tmp_path):
 
 
 def test_a_stamp_that_ros_cannot_hold(tmp_path):
-    with pytest.raises(BagError, match='bag: cannot be read or written'), \
+    with pytest.raises(BagError, match='bag: cannot be written'), \
             BagWriter(tmp_path / 'bag') as bag:
         bag.image('/camera', Frame(2**31 * SECOND, picture()))

@@ -14,9 +14,9 @@ from r2former_ros.sources.encodings import (
     ENCODINGS,
     decode_compressed,
     decode_image,
-    encode_jpeg,
     image_fields,
 )
+from r2former_ros.sources.pictures import encode_jpeg
 
 RGB = [[(255, 0, 0), (0, 200, 0)], [(0, 0, 150), (10, 20, 30)]]
 GREY = [[0, 50], [200, 255]]

@@ -86,7 +86,8 @@ def _judged(
 ) -> list[Outcome]:
     """Judge by the same poses and rule as an offline run."""
     from ...evaluation.published import judge
-    from ...sources.frames import POSE_TOLERANCE_NS, frame_name
+    from ...geometry.trajectories import POSE_TOLERANCE_NS
+    from ...sources.frames import frame_name
 
     said = {stamp_ns: one.hypotheses for stamp_ns, one in run.hypotheses.items()}
     return judge(

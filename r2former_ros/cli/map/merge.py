@@ -26,8 +26,8 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Merge maps."""
-    from ...geometry.trajectories import read_image_poses
     from ...mapping.merge import merge_maps
+    from ...sources.trajectory_files import read_image_poses
 
     _check(arguments)
     listed = read_image_poses(arguments.transform) if arguments.transform else {}

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...geometry.trajectories import write_tum
 from ...records import Place, StampedPose
+from ...sources.trajectory_files import write_tum
 from ..measures import accepts, localisation_error
 from ..outcomes import RERANK, Outcome
 from .tables import table_rows

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...model.preprocess import InputSpec
 from ...records import Image, LocalFeatures, Vector
+from ...sources.pictures import encode_jpeg
 
 WIDTH_PX = 360
 
@@ -32,8 +33,7 @@ def attention_overlay(image: Image, features: LocalFeatures, spec: InputSpec) ->
 
 def jpeg(image: Image, quality: int = 80) -> bytes:
     """Compress a picture, uint8 (H, W, 3) RGB."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return encode_jpeg(image, quality)
 
 
 def _shown(image: Image) -> Image:

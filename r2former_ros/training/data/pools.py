@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...common.files import digest_of
 from ...errors import DatasetError
 from ...records import Image
-from ...sources.pictures import read_image
+from ...sources.pictures import is_picture, read_image
 from ..augment import AugmentConfig, Matrix, make_view
 from .image_store import StoredImages, store_images
 
@@ -50,10 +50,10 @@ class ImagePool:
 
 
 def load_pool(folders: Sequence[Path], cache: Path, size: tuple[int, int]) -> ImagePool:
-    """Decode and resize all JPEG images of some folders once, into a folder; later read that."""
-    files = [path for folder in folders for path in sorted(folder.glob('*.jpg'))]
+    """Decode and resize all pictures of some folders once, into a folder; later read that."""
+    files = [path for folder in folders for path in sorted(folder.iterdir()) if is_picture(path)]
     if not files:
-        raise DatasetError(f'{", ".join(map(str, folders))}: no .jpg pictures')
+        raise DatasetError(f'{", ".join(map(str, folders))}: no pictures')
     path = cache / f'pool-{digest_of(*files, size)}.u8'
     stored = StoredImages(path, size)
     if not path.exists():
