@@ -22,7 +22,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ..common.newest import Counters, NewestPipeline
 from ..errors import ImageError, R2FormerError
-from ..geometry.trajectories import PoseBuffer
+from ..geometry.pose_buffer import PoseBuffer
 from ..recognizer import Recognizer
 from ..records import Frame
 from .conversions import frame_from, stamp_ns_from
