@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..common.files import make_folder, printable, require_writable
+from ..common.files import make_folder, require_writable
+from ..common.text import printable
 from ..errors import FileError, ImageError, MapError, UsageError
 
 

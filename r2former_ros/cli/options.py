@@ -63,6 +63,8 @@ def config_from(arguments: argparse.Namespace) -> Config:
     :raises ConfigError: for a bad file, name or value.
     :raises UsageError: for a ``--set`` that is not NAME=VALUE.
     """
+    from ..sources.sixteen_bit import use_scaling
+
     config = load_yaml(arguments.config) if arguments.config else Config()
     values = dict(parse_setting(text) for text in arguments.values)
     if arguments.weights:
@@ -73,6 +75,7 @@ def config_from(arguments: argparse.Namespace) -> Config:
     if arguments.print_config:
         print(to_yaml(config), end='')
         sys.exit(0)
+    use_scaling(config.model.sixteen_bit)
     return config
 
 

@@ -21,6 +21,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('bag', metavar='BAG')
     parser.add_argument('--rate', type=float, default=1.0, help='speed (default: 1)')
     parser.add_argument('--loop', action='store_true', help='begin again at the end')
+    parser.add_argument('--topics', metavar='T', nargs='+',
+                        help='play these topics only (default: all whose type is installed)')
     parser.set_defaults(run=run)
 
 
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # ctrl-C reaches Python
     node = Node('r2former_player')
     try:
-        player = Player(node, arguments.bag)
+        player = Player(node, arguments.bag, arguments.topics)
         while True:
             count = player.play(arguments.rate)
             print(f'{count} messages played from {arguments.bag}', flush=True)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST = 80
 """Characters of a value that a message repeats."""
 
@@ -21,3 +23,9 @@ def printable(name: object) -> str:
     except UnicodeEncodeError:  # half of a pair, as in "\ud800" of a JSON file
         content = str(name).encode('utf-8', 'backslashreplace')
     return content.decode('utf-8', 'backslashreplace').replace('\0', '\\0')
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts the numbers in names by value: 2 before 10."""
+    return [(int(part), '') if part.isdecimal() else (0, part)
+            for part in re.split(r'(\d+)', name)]

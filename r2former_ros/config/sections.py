@@ -66,6 +66,11 @@ class ModelConfig:
         0, "Width of the network's input; 0: as in the weights",
         unit='px', minimum=0, maximum=4096,
     )
+    sixteen_bit: str = option(
+        'auto', '16-bit images: full maps 0..65535 to 0..255; stretch maps the range of values in '
+        'each image; auto stretches images that stay below 16384, as 10- to 14-bit cameras send',
+        choices=('auto', 'full', 'stretch'),
+    )
 
 
 @dataclass(frozen=True)

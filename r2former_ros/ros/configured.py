@@ -15,6 +15,7 @@ from ..maps.calibration import calibration_for
 from ..model import Model
 from ..model.loading import load_configured
 from ..recognizer import Recognizer
+from ..sources.sixteen_bit import use_scaling
 from .inputs import OdometryBuffer
 from .loop_reporter import LoopReporter
 from .seen import Consumer
@@ -30,6 +31,7 @@ class Configured:
         :raises R2FormerError: if something that the configuration names cannot be used; whatever
             was opened is closed again.
         """
+        use_scaling(config.model.sixteen_bit)
         self.config = config
         self.odometry = OdometryBuffer()
         self.loops: LoopReporter | None = None

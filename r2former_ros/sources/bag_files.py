@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ..common.files import read_text
+from ..common.text import natural
 from ..errors import BagError
 
 SUFFIXES = ('.mcap', '.db3')
@@ -74,12 +75,6 @@ def storage_suffix(path: Path) -> str:
     """Return .mcap or .db3, also of a compressed file; '' for any other."""
     suffix = path.with_suffix('').suffix if path.suffix == ZSTD else path.suffix
     return suffix if suffix in SUFFIXES else ''
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts the numbers in names by value: 2 before 10."""
-    return [(int(part), '') if part.isdecimal() else (0, part)
-            for part in re.split(r'(\d+)', name)]
 
 
 def _single(path: Path) -> Path:

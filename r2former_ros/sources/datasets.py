@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..common.files import read_text
+from ..common.text import printable, quoted
 from ..errors import DatasetError
+from ..geometry.poses import FARTHEST_M
 from .pictures import is_picture
 
+_logger = logging.getLogger(__name__)
 Rows = NDArray[np.int64]
 TRAIN_RADIUS_M = 10.0
 SAME_PLACE_RADIUS_M = 25.0
@@ -84,32 +90,60 @@ def read_places(
 
 
 def read_ground_truth(path: Path) -> PlaceSet:
-    """Read ``queries``, ``database`` and ``positives``; paths are relative to the file."""
+    """
+    Read ``queries``, ``database`` and ``positives``; paths are relative to the file.
+
+    :raises DatasetError: naming the entry that is not what it should be.
+    """
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        if not isinstance(content, dict):
-            raise TypeError(f'it holds a {type(content).__name__}, not an object with these keys')
-        queries, database = ([path.parent / name for name in content[key]]
-                             for key in ('queries', 'database'))
-        positives = tuple(np.array(rows, np.int64) for rows in content['positives'])
-        rule = str(content.get('rule', ''))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f'{path}: is no ground truth with queries, database and positives '
+        content = json.loads(read_text(path))
+        queries, database = (_paths(path, content, key) for key in ('queries', 'database'))
+        listed = content['positives']
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DatasetError(f'{path}: is not a ground truth with queries, database and positives '
                            f'({error})') from error
-    if any(len(rows) and rows.max() >= len(database) for rows in positives):
-        raise DatasetError(f'{path}: a positive lies beyond the {len(database)} database images')
-    return PlaceSet(tuple(queries), tuple(database), positives, positives,
+    if not isinstance(listed, list):
+        raise DatasetError(f'{path}: positives is {quoted(listed)}, expected a list per query')
+    positives = tuple(_rows(path, number, rows, len(database))
+                      for number, rows in enumerate(listed))
+    rule = str(content.get('rule', ''))
+    return PlaceSet(queries, database, positives, positives,
                     'right if listed in the ground truth' + (f' ({rule})' if rule else ''))
 
 
+def _paths(path: Path, content: Any, key: str) -> tuple[Path, ...]:
+    names = content[key]
+    wrong = [name for name in names if not isinstance(name, str)] if isinstance(names, list) \
+        else [names]
+    if wrong:
+        raise TypeError(f'{key} holds {quoted(wrong[0])}, expected file names')
+    return tuple(path.parent / name for name in names)
+
+
+def _rows(path: Path, query: int, rows: Any, count: int) -> Rows:
+    """Return the database rows that are listed for a query."""
+    if not isinstance(rows, list):
+        raise DatasetError(f'{path}: positives of query {query} are {quoted(rows)}, expected a '
+                           'list of rows of the database')
+    for row in rows:
+        if type(row) is not int or not 0 <= row < count:
+            raise DatasetError(f'{path}: positives of query {query} name {quoted(row)}, which is '
+                               f'not a row of the {count} database images (from 0)')
+    return np.array(rows, np.int64)
+
+
 def read_vg(folder: Path, split: str, radius_m: float = SAME_PLACE_RADIUS_M) -> PlaceSet:
-    """Read a VG dataset; names are ``@easting@northing@...``, in metres."""
+    """
+    Read a VG dataset; names are ``@easting@northing@...``, in metres.
+
+    :raises DatasetError: if names hold no coordinates, or degrees.
+    """
     queries, database = (pictures_in(folder / 'images' / split / part)
                          for part in ('queries', 'database'))
-    return from_positions(
-        queries, database, *(np.array([_utm(path) for path in paths])
-                             for paths in (queries, database)), radius_m=radius_m,
-    )
+    query_xy, database_xy = (np.array([_utm(path) for path in paths])
+                             for paths in (queries, database))
+    _refuse_degrees(folder, [*queries, *database], np.concatenate([query_xy, database_xy]))
+    return from_positions(queries, database, query_xy, database_xy, radius_m=radius_m)
 
 
 def read_msls(
@@ -130,9 +164,9 @@ def read_msls(
             if (city / part).is_dir():
                 paths, xy = _msls_part(city / part)
                 parts[part].append((paths, xy + (number * 1e8, 0.0)))
-    if not parts['query'] or not parts['database']:
-        raise DatasetError(f'{folder}: train_val holds no city of the split {split} with query '
-                           'and database')
+    if not all(any(paths for paths, _ in found) for found in parts.values()):
+        raise DatasetError(f'{folder}: train_val holds no city of the split {split} with '
+                           'pictures of query and database')
     (queries, query_xy), (database, database_xy) = (
         ([path for paths, _ in found for path in paths], np.concatenate([xy for _, xy in found]))
         for found in (parts['query'], parts['database'])
@@ -169,9 +203,35 @@ def pictures_in(folder: Path) -> list[Path]:
 def _utm(path: Path) -> tuple[float, float]:
     fields = path.name.split('@')
     try:
-        return float(fields[1]), float(fields[2])
+        xy = float(fields[1]), float(fields[2])
     except (IndexError, ValueError) as error:
-        raise DatasetError(f'{path}: the name holds no @easting@northing@') from error
+        raise DatasetError(f'{printable(path)}: the name holds no @easting@northing@') from error
+    _require_metres(xy, path)
+    return xy
+
+
+def _require_metres(xy: tuple[float, float], path: Path) -> None:
+    if not all(abs(value) <= FARTHEST_M for value in xy):
+        raise DatasetError(f'{printable(path)}: easting and northing {xy} are not finite, or '
+                           f'beyond {FARTHEST_M:.0e} m')
+
+
+def _refuse_degrees(folder: Path, paths: Sequence[Path], xy: NDArray[np.float64]) -> None:
+    """
+    Tell degrees from metres: all fit into 180 and 90, and have the decimals that degrees need.
+
+    :raises DatasetError: because within degrees everything is within a few "metres".
+    """
+    if not ((abs(xy) <= (180, 90)).all() or (abs(xy) <= (90, 180)).all()):
+        return
+    decimals = [len(field.partition('.')[2]) for path in paths
+                for field in path.name.split('@')[1:3]]
+    if min(decimals) >= 4:
+        raise DatasetError(f'{folder}: names such as {printable(paths[0].name)} hold degrees, '
+                           'expected UTM easting and northing in metres')
+    if np.ptp(xy, axis=0).max() < 2:
+        _logger.warning('%s: all images lie within 2 m of each other; names must hold metres, '
+                        'not degrees', folder)
 
 
 def _msls_part(folder: Path) -> tuple[list[Path], NDArray[np.float64]]:
@@ -182,10 +242,13 @@ def _msls_part(folder: Path) -> tuple[list[Path], NDArray[np.float64]]:
         panoramas = {row['key'] for row in shapes if row['pano'] == 'True'}
         rows = [row for row in _csv_rows(folder / 'postprocessed.csv')
                 if row['key'] not in panoramas]
-        xy = np.array([(float(row['easting']), float(row['northing'])) for row in rows])
-        return [folder / 'images' / f'{row["key"]}.jpg' for row in rows], xy
-    except (OSError, KeyError, ValueError) as error:
+        paths = [folder / 'images' / f'{row["key"]}.jpg' for row in rows]
+        xy = [(float(row['easting']), float(row['northing'])) for row in rows]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise DatasetError(f'{folder}: cannot be read as MSLS ({error})') from error
+    for path, position in zip(paths, xy):
+        _require_metres(position, path)
+    return paths, np.array(xy, np.float64).reshape(-1, 2)
 
 
 def _csv_rows(file: Path) -> list[dict[str, str]]:

@@ -17,9 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.text import quoted
 from ..errors import ImageError
 from ..records import Image
-from .pictures import require_rgb
+from .jpeg import JPEG_START
+from .pictures import PNG_START, decode_picture, require_rgb
+from .sixteen_bit import to_8_bit
 
 
 class ImageMessage(Protocol):
@@ -63,12 +66,13 @@ _PACKED = {
     'bgra8': _Packed(1, 4, cv2.COLOR_BGRA2RGB),
     'mono8': _Packed(1, 1, cv2.COLOR_GRAY2RGB),
     'mono16': _Packed(2, 1, cv2.COLOR_GRAY2RGB),
+    'rgba16': _Packed(2, 4, cv2.COLOR_RGBA2RGB),
+    'bgra16': _Packed(2, 4, cv2.COLOR_BGRA2RGB),
     'rgb16': _Packed(2, 3, None),
     'bgr16': _Packed(2, 3, cv2.COLOR_BGR2RGB),
     '8UC1': _Packed(1, 1, cv2.COLOR_GRAY2RGB),
     '8UC3': _Packed(1, 3, cv2.COLOR_BGR2RGB),
     '8UC4': _Packed(1, 4, cv2.COLOR_BGRA2RGB),
-    '16UC1': _Packed(2, 1, cv2.COLOR_GRAY2RGB),
     '16UC3': _Packed(2, 3, cv2.COLOR_BGR2RGB),
     **{f'bayer_{name}8': _Packed(1, 1, code) for name, code in _BAYER.items()},
     **{f'bayer_{name}16': _Packed(2, 1, code) for name, code in _BAYER.items()},
@@ -80,6 +84,8 @@ _PACKED = {
 _HALF_CHROMA = {'nv12': cv2.COLOR_YUV2RGB_NV12, 'nv21': cv2.COLOR_YUV2RGB_NV21}
 ENCODINGS = (*_PACKED, *_HALF_CHROMA, 'nv24')
 """Every ``sensor_msgs/Image`` encoding that ``decode_image`` reads."""
+DEPTH = ('16UC1', '32FC1')
+"""Encodings of depth images (REP 118)."""
 
 # BT.601, limited range, as cv2 converts NV12, for Y, U, V of 4:4:4, which cv2 does not convert.
 _RGB_FROM_YUV = np.array([
@@ -87,15 +93,14 @@ _RGB_FROM_YUV = np.array([
     [1.164, -0.391, -0.813, -1.164 * 16 + (0.391 + 0.813) * 128],
     [1.164, 2.018, 0.0, -1.164 * 16 - 2.018 * 128],
 ])
-_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
-_PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 
 
 def decode_image(message: ImageMessage) -> Image:
     """
     Return the pixels of a ``sensor_msgs/Image`` as uint8 (H, W, 3) RGB.
 
-    Full scale of 16 bit becomes full scale of 8 bit (as in cv_bridge); alpha is dropped.
+    16 bits become 8 as ``to_8_bit`` says; alpha is dropped. 16UC1 is refused, because depth
+    images have it: a camera that sends brightness says mono16.
 
     :raises ImageError: for an encoding that is not in ``ENCODINGS``, an empty image, or data that
         is shorter than its size, step and encoding say.
@@ -108,35 +113,31 @@ def decode_image(message: ImageMessage) -> Image:
         return _decode_half_chroma(message, _HALF_CHROMA[message.encoding])
     if message.encoding == 'nv24':
         return _decode_nv24(message)
-    raise ImageError(
-        f'encoding {message.encoding!r} is no picture this package reads; '
-        f'supported: {", ".join(ENCODINGS)}'
-    )
+    if message.encoding in DEPTH:
+        raise ImageError(f'encoding {message.encoding} is a depth image; a camera that sends '
+                         'brightness in 16 bits says mono16')
+    raise ImageError(f'encoding {quoted(message.encoding)} is not supported',
+                     f'supported: {", ".join(ENCODINGS)}')
 
 
 def decode_compressed(message: CompressedMessage) -> Image:
     """
     Return the pixels of a ``sensor_msgs/CompressedImage`` as uint8 (H, W, 3) RGB.
 
-    JPEG and PNG, told apart by their first bytes; grey and 16 bit become 8 bit colour. The EXIF
-    orientation is ignored: the pixels stay where the camera put them.
+    JPEG and PNG, told apart by their first bytes, as ``decode_picture`` reads them: like a
+    picture file, the image is turned upright as its EXIF data says.
 
     :raises ImageError: for compressed depth, another format, or data that is cut off or damaged.
     """
     if 'compressedDepth' in message.format:
-        raise ImageError(f'format {message.format!r} is a depth image; supported: jpeg, png')
+        raise ImageError(f'format {quoted(message.format)} is a depth image; supported: jpeg, png')
     data = bytes(message.data)
-    _check_complete(data, message.format)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise ImageError(f'{len(data)} bytes of {message.format!r} are damaged: cannot be decoded')
+    if not data.startswith((JPEG_START, PNG_START)):
+        raise ImageError(f'{len(data)} bytes of format {quoted(message.format)} are neither JPEG '
+                         'nor PNG')
+    rgb = decode_picture(data, f'image of format {quoted(message.format)}')
     # image_transport writes "bgr8; jpeg compressed rgb8" where it gave the encoder red for blue.
-    rgb = pixels if 'compressed rgb' in message.format else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    return np.asarray(rgb, np.uint8)
+    return rgb[..., ::-1].copy() if 'compressed rgb' in message.format else rgb
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _decode_packed(message: ImageMessage, layout: _Packed) -> Image:
     row_bytes = message.width * layout.sample_bytes * layout.channels
     samples = _rows(message, row_bytes, message.height)[:, :row_bytes]
     if layout.sample_bytes == 2:
-        samples = _to_8_bit(samples.view('>u2' if message.is_bigendian else '<u2'))
+        samples = to_8_bit(samples.view('>u2' if message.is_bigendian else '<u2'))
     shape = (message.height, message.width, layout.channels)
     pixels = samples.reshape(shape[:2] if layout.channels == 1 else shape)
     if layout.code is None and layout.sample_bytes == 1:
@@ -215,28 +216,5 @@ def _rows(message: ImageMessage, row_bytes: int, rows: int) -> NDArray[np.uint8]
     return data[:needed].reshape(rows, message.step)
 
 
-def _to_8_bit(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale [0, 65535] to [0, 255], rounding to nearest."""
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
 def _converted(pixels: NDArray[np.uint8], code: int | None) -> NDArray[np.uint8]:
     return pixels if code is None else np.asarray(cv2.cvtColor(pixels, code), np.uint8)
-
-
-def _check_complete(data: bytes, name: str) -> None:
-    """
-    Refuse a picture that was cut off: cv2 would return it, with grey for the missing part.
-
-    Cameras with fixed buffers pad behind the end marker, with 0 or 255.
-
-    :raises ImageError: also if the data is neither JPEG nor PNG.
-    """
-    if data.startswith(_JPEG_START):
-        kind, complete = 'JPEG', data.rstrip(b'\x00\xff').endswith(_JPEG_END)
-    elif data.startswith(_PNG_START):
-        kind, complete = 'PNG', data.rstrip(b'\x00\xff').endswith(_PNG_END)
-    else:
-        raise ImageError(f'{len(data)} bytes of format {name!r} are neither JPEG nor PNG')
-    if not complete:
-        raise ImageError(f'{kind} of {len(data)} bytes is truncated: its end marker is missing')

@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from ..common.files import reading
+from ..common.text import natural, printable
 from ..errors import BagError, DatasetError, ImageError
 from ..geometry.trajectories import POSE_TOLERANCE_NS, Trajectory
 from ..records import Frame, PosedFrame, StampedPose
@@ -15,7 +19,11 @@ from .datasets import read_places
 from .pictures import PICTURES, is_picture, read_image
 from .trajectory_files import read_image_poses, read_trajectory
 
+NOTES = ('.txt', '.csv', '.json', '.md', '.yaml', '.yml', '.xml', '.html', '.pdf', '.log')
+"""Endings of files that may lie beside pictures, and are not meant to be read."""
+
 OnBad = Callable[[str], None]
+_logger = logging.getLogger(__name__)
 
 
 def frames_of_bag(
@@ -91,33 +99,33 @@ def frames_of_folder(
     """
     Read the pictures of a folder: in the order of the pose file, or of their names without one.
 
+    Numbers in names count by value: 2.jpg comes before 10.jpg. Pictures that the pose file does
+    not list are passed to ``on_bad``, as are those that cannot be read; a warning names other
+    files and folders.
+
     :raises DatasetError: if the folder is missing or holds no pictures.
     """
     folder = Path(folder)
-    for path, stamped in _pictures(folder, poses_path):
-        try:
-            image = read_image(path)
-        except ImageError as error:
-            on_bad(str(error))
-            continue
-        stamp_ns = stamped.stamp_ns if stamped else 0
-        pose = stamped.pose if stamped else None
-        yield PosedFrame(Frame(stamp_ns, image), pose, str(path.relative_to(folder)))
+    pictures = _pictures(folder, poses_path)
+    if poses_path:
+        for path in _unlisted(folder, [path for path, _ in pictures]):
+            on_bad(f'{printable(path)}: {poses_path} lists no pose for it')
+    for path, stamped in pictures:
+        frame = _frame_of(path, stamped.stamp_ns if stamped else 0, on_bad)
+        if frame is not None:
+            yield PosedFrame(frame, stamped.pose if stamped else None, picture_name(path, folder))
 
 
 def frames_of_dataset(path: str | Path, on_bad: OnBad) -> Iterator[PosedFrame]:
     """
     Read the database images of a dataset; place id n of a new map is row n - 1, if none is bad.
 
-    :raises DatasetError: if it is no dataset.
+    :raises DatasetError: if it is not a dataset.
     """
     for picture in read_places(path).database:
-        try:
-            frame = Frame(0, read_image(picture))
-        except ImageError as error:
-            on_bad(str(error))
-            continue
-        yield PosedFrame(frame, None, str(picture.relative_to(dataset_folder(path))))
+        frame = _frame_of(picture, 0, on_bad)
+        if frame is not None:
+            yield PosedFrame(frame, None, picture_name(picture, dataset_folder(path)))
 
 
 def dataset_folder(path: str | Path) -> Path:
@@ -125,9 +133,23 @@ def dataset_folder(path: str | Path) -> Path:
     return Path(path) if Path(path).is_dir() else Path(path).parent
 
 
+def picture_name(path: Path, folder: Path) -> str:
+    r"""Name a picture: relative to a folder that holds it, with ``\xe9`` for what is not UTF-8."""
+    return printable(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
 def count_pictures(folder: str | Path, poses_path: str | Path | None) -> int:
     """Return how many pictures ``frames_of_folder`` will try to read."""
     return len(_pictures(Path(folder), poses_path))
+
+
+def _frame_of(path: Path, stamp_ns: int, on_bad: OnBad) -> Frame | None:
+    """Read a picture; one that cannot be used is passed to ``on_bad``."""
+    try:
+        return Frame(stamp_ns, read_image(path))
+    except ImageError as error:
+        on_bad(str(error))
+        return None
 
 
 def _pictures(
@@ -137,7 +159,30 @@ def _pictures(
         raise DatasetError(f'{folder}: no such folder of pictures')
     if poses_path:
         return [(folder / name, pose) for name, pose in read_image_poses(poses_path).items()]
-    found = sorted(path for path in folder.iterdir() if is_picture(path))
+    with reading(folder):
+        entries = sorted(folder.iterdir(), key=lambda path: (natural(path.name), path.name))
+    found = [path for path in entries if is_picture(path) and not path.is_dir()]
+    others = _described([path for path in entries if path not in set(found)])
     if not found:
-        raise DatasetError(f'{folder}: holds no pictures ({" ".join(PICTURES)})')
+        held = f'; it holds {others}' if others else ''
+        raise DatasetError(f'{folder}: holds no pictures ({" ".join(PICTURES)}){held}')
+    if others:
+        _logger.warning('%s: %d pictures, passes over %s', folder, len(found), others)
     return [(path, None) for path in found]
+
+
+def _unlisted(folder: Path, listed: Iterable[Path]) -> list[Path]:
+    """Return the pictures of a folder that are not in a list."""
+    known = {path.resolve() for path in listed}
+    return [path for path in sorted(folder.iterdir())
+            if is_picture(path) and path.resolve() not in known]
+
+
+def _described(paths: Iterable[Path]) -> str:
+    """Count folders, and files by ending, but for notes and hidden files."""
+    kinds = Counter(
+        'folders' if path.is_dir() else f'{path.suffix.lower() or path.name} files'
+        for path in paths
+        if not path.name.startswith('.') and path.suffix.lower() not in NOTES
+    )
+    return ', '.join(f'{count} {printable(kind)}' for kind, count in kinds.most_common(5))

@@ -14,11 +14,22 @@ from ..common.files import read_bytes
 from ..common.text import printable
 from ..errors import FileError, ImageError
 from ..records import Image
+from .jpeg import JPEG_START, jpeg_size, require_whole_jpeg
+from .sixteen_bit import to_8_bit
 
 PICTURES = (
     '.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.pgm', '.ppm', '.pnm', '.jp2',
 )
 """Endings of the names of picture files that are read, in lower case."""
+
+MOST_PIXELS = 2**26
+"""Larger pictures take seconds and hundreds of megabytes, and show no more at 224 pixels."""
+REDUCED = {
+    1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+"""Ways to decode a JPEG at a fraction of its size."""
+PNG_START, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 
 
 def is_picture(path: Path) -> bool:
@@ -43,21 +54,28 @@ def read_image(path: str | Path) -> Image:
 
 def decode_picture(content: bytes, name: str) -> Image:
     """
-    Decode the content of a picture file as uint8 (H, W, 3) RGB, upright.
+    Decode the content of a picture file as uint8 (H, W, 3) RGB, turned upright by its EXIF data.
 
-    Grey becomes RGB, 16 bit become 8, and transparency is dropped.
+    Grey becomes RGB, 16 bits become 8, and transparency is dropped. A JPEG of more than
+    ``MOST_PIXELS`` is decoded at a half, a quarter or an eighth of its size, which is cheap.
 
     :param name: what messages call it.
-    :raises ImageError: if it is not a picture.
+    :raises ImageError: if it is not a picture, is cut off or damaged, or is another format's of
+        more than ``MOST_PIXELS``.
     """
+    flag = _flag(content, name)
     data: NDArray[np.uint8] = np.frombuffer(content, np.uint8)
     try:
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        decoded = cv2.imdecode(data, flag) if data.size else None
     except cv2.error as error:
         raise ImageError(f'{name}: cannot be decoded ({_reason(error)})') from error
     if decoded is None:
-        raise ImageError(f'{name}: is not a picture that OpenCV can read')
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        raise ImageError(f'{name}: is damaged, or not a picture that OpenCV can read')
+    if decoded.dtype == np.uint16:
+        decoded = to_8_bit(decoded)
+    if decoded.dtype != np.uint8:
+        raise ImageError(f'{name}: holds {decoded.dtype} samples, expected 8 or 16 bits')
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def encode_jpeg(image: Image, quality: int = 90) -> bytes:
@@ -90,6 +108,27 @@ def require_rgb(image: Image) -> None:
     shape, dtype = tuple(image.shape), image.dtype
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or not image.size:
         raise ImageError(f'image of shape {shape}, {dtype}: expected uint8 (height, width, 3) RGB')
+
+
+def _flag(content: bytes, name: str) -> int:
+    """Check what can be checked before decoding; return how to decode."""
+    if content.startswith(JPEG_START):
+        require_whole_jpeg(content, name)
+        width, height = jpeg_size(content)
+        scale = next((one for one in REDUCED if width * height <= MOST_PIXELS * one * one), 0)
+        if scale:
+            return REDUCED[scale]
+    elif content.startswith(PNG_START):
+        if PNG_END not in content:
+            raise ImageError(f'{name}: the PNG of {len(content)} bytes is truncated: its end '
+                             'marker is missing')
+        width, height = (int.from_bytes(content[at:at + 4], 'big') for at in (16, 20))
+    else:
+        width, height = 0, 0
+    if width * height > MOST_PIXELS:
+        raise ImageError(f'{name}: has {width}x{height} pixels, more than {MOST_PIXELS:,}; '
+                         'make it smaller')
+    return cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
 
 def _reason(error: cv2.error) -> str:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from r2former_ros.config.sections import options
 from r2former_ros.errors import ImageError
 from r2former_ros.sources.encodings import (
     ENCODINGS,
@@ -16,7 +17,8 @@ from r2former_ros.sources.encodings import (
     decode_image,
     image_fields,
 )
-from r2former_ros.sources.pictures import encode_jpeg
+from r2former_ros.sources.pictures import decode_picture, encode_jpeg
+from r2former_ros.sources.sixteen_bit import SCALINGS, _say_once, use_scaling
 
 RGB = [[(255, 0, 0), (0, 200, 0)], [(0, 0, 150), (10, 20, 30)]]
 GREY = [[0, 50], [200, 255]]
@@ -40,7 +42,10 @@ ORDERS = {
     'rgb8': (0, 1, 2), 'bgr8': (2, 1, 0), 'rgba8': (0, 1, 2, None), 'bgra8': (2, 1, 0, None),
     '8UC3': (2, 1, 0), '8UC4': (2, 1, 0, None),
 }
-WIDE_ORDERS = {'rgb16': (0, 1, 2), 'bgr16': (2, 1, 0), '16UC3': (2, 1, 0)}
+WIDE_ORDERS = {
+    'rgb16': (0, 1, 2), 'bgr16': (2, 1, 0), '16UC3': (2, 1, 0), 'rgba16': (0, 1, 2, None),
+    'bgra16': (2, 1, 0, None),
+}
 
 
 @pytest.mark.parametrize(('encoding', 'order'), ORDERS.items())
@@ -63,11 +68,10 @@ def test_grey(encoding):
     assert image.tolist() == [[[value] * 3 for value in row] for row in GREY]
 
 
-@pytest.mark.parametrize('encoding', ['mono16', '16UC1'])
 @pytest.mark.parametrize(('is_bigendian', 'dtype'), [(0, '<u2'), (1, '>u2')])
-def test_grey_of_16_bit_is_scaled_and_rounded(encoding, is_bigendian, dtype):
+def test_grey_of_16_bit_is_scaled_and_rounded(is_bigendian, dtype):
     data = np.array([128, 129, 200 * 257, 65535], dtype).tobytes()
-    image = decode_image(message(encoding, data, is_bigendian=is_bigendian))
+    image = decode_image(message('mono16', data, is_bigendian=is_bigendian))
     assert image[..., 0].tolist() == [[0, 1], [200, 255]]
     assert (image == image[..., :1]).all()
 
@@ -124,7 +128,7 @@ def test_planes_with_padded_rows(encoding):
 def test_every_encoding_is_covered_here():
     patterns = ('rggb', 'bggr', 'gbrg', 'grbg')
     bayer = {f'bayer_{name}{bits}' for name in patterns for bits in (8, 16)}
-    tested = {*ORDERS, *WIDE_ORDERS, 'mono8', '8UC1', 'mono16', '16UC1', *bayer, *YUV_DATA}
+    tested = {*ORDERS, *WIDE_ORDERS, 'mono8', '8UC1', 'mono16', *bayer, *YUV_DATA}
     assert set(ENCODINGS) == tested
 
 
@@ -155,8 +159,8 @@ def test_any_buffer_gives_an_image_of_its_own(kind, encoding):
     ('rgb8', bytes(11), {'step': 6}, r'2x2 rgb8 has 11 bytes, expected 12 \(step 6\)'),
     ('rgb8', bytes(12), {'step': 5}, 'step 5 is smaller than a row of 2x2 rgb8, which has 6'),
     ('mono16', bytes(8), {'step': 2}, 'step 2 is smaller than a row of 2x2 mono16'),
-    ('32FC1', bytes(16), {}, "encoding '32FC1' is no picture.*supported: rgb8, bgr8"),
-    ('', bytes(16), {}, "encoding '' is no picture"),
+    ('64FC1', bytes(16), {}, "encoding '64FC1' is not supported; supported: rgb8, bgr8"),
+    ('', bytes(16), {}, "encoding '' is not supported"),
     ('yuyv', bytes(12), {'width': 3}, 'width 3 of yuyv: must be even'),
     ('nv12', bytes(12), {'width': 3, 'step': 3}, '3x2 nv12: both sides must be even'),
     ('nv12', bytes(5), {'step': 2}, '2x2 nv12 has 5 bytes, expected 6'),
@@ -223,15 +227,16 @@ def test_png_of_16_bit_is_scaled():
     np.testing.assert_allclose(image[..., 0], [[0, 128], [255, 64]], atol=1)
 
 
-def test_exif_orientation_is_ignored():
+def test_exif_orientation_turns_messages_as_it_turns_files():
     jpeg = encode_jpeg(halves())
     entry = b'\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00'  # orientation: turn by 90 degrees
     tiff = b'MM\x00*\x00\x00\x00\x08\x00\x01' + entry + bytes(4)
     exif = b'Exif\x00\x00' + tiff
     segment = b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif
     turned = jpeg[:2] + segment + jpeg[2:]
-    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (64, 32, 3)
-    assert decode_compressed(compressed(turned)).shape == (32, 64, 3)
+    image = decode_compressed(compressed(turned))
+    assert image.shape == (64, 32, 3)
+    assert (image == decode_picture(turned, 'file')).all()
 
 
 def noise():
@@ -247,13 +252,47 @@ def test_truncated_jpeg_is_refused_although_opencv_fills_it_with_grey(kept, padd
         decode_compressed(compressed(cut))
 
 
+def test_the_end_marker_of_a_thumbnail_does_not_make_a_cut_jpeg_whole():
+    thumbnail, data = encode_jpeg(noise()[:8, :8]), encode_jpeg(noise())
+    segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
+    whole = data[:2] + segment + data[2:]
+    assert decode_compressed(compressed(whole)).shape == (64, 64, 3)
+    with pytest.raises(ImageError, match='is truncated'):
+        decode_compressed(compressed(whole[:-len(data) // 2]))
+
+
+@pytest.mark.parametrize('flags', [
+    [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 3],
+    [cv2.IMWRITE_JPEG_OPTIMIZE, 1], [],
+])
+def test_every_way_of_coding_is_whole(flags):
+    data = cv2.imencode('.jpg', noise(), flags)[1].tobytes()
+    assert decode_compressed(compressed(data)).shape == (64, 64, 3)
+
+
+def test_bytes_that_no_encoder_writes_are_damage():
+    data = encode_jpeg(noise())
+    middle = len(data) // 2
+    with pytest.raises(ImageError, match=f'JPEG of {len(data)} bytes is damaged'):
+        decode_compressed(compressed(data[:middle] + b'\xff\x33' * 20 + data[middle + 40:]))
+
+
+def test_restart_markers_that_are_missing_are_damage():
+    data = cv2.imencode('.jpg', noise(), [cv2.IMWRITE_JPEG_RST_INTERVAL, 3])[1].tobytes()
+    assert b'\xff\xd1' in data
+    with pytest.raises(ImageError, match='is damaged'):
+        decode_compressed(compressed(data.replace(b'\xff\xd1', b'\x00\x00', 1)))
+
+
 def test_truncated_png_is_refused():
     data = png(noise())
     with pytest.raises(ImageError, match='PNG of .* is truncated'):
         decode_compressed(compressed(data[:-4], 'png'))
 
 
-@pytest.mark.parametrize('padding', [bytes(37), b'\xff' * 5])
+@pytest.mark.parametrize('padding', [
+    bytes(37), b'\xff' * 5, b'\r\n', bytes([7, 19, 200]) * 40, b'--boundary', b'\xff\xd8\xff\xe1',
+])
 def test_padding_behind_the_end_marker_is_allowed(padding):
     data = encode_jpeg(noise())
     image = decode_compressed(compressed(data + padding))
@@ -263,12 +302,71 @@ def test_padding_behind_the_end_marker_is_allowed(padding):
 @pytest.mark.parametrize(('data', 'name', 'match'), [
     (b'', 'jpeg', "0 bytes of format 'jpeg' are neither JPEG nor PNG"),
     (b'RIFFxxxxWEBP', 'webp', "format 'webp' are neither JPEG nor PNG"),
-    (b'\xff\xd8\xff\xd9', 'jpeg', "4 bytes of 'jpeg' are damaged"),
+    (b'\xff\xd8\xff\xd9', 'jpeg', "format 'jpeg': is damaged, or not a picture"),
     (bytes(12), '16UC1; compressedDepth png', 'is a depth image; supported: jpeg, png'),
 ])
 def test_refused_compressed_images(data, name, match):
     with pytest.raises(ImageError, match=match):
         decode_compressed(compressed(data, name))
+
+
+# 10 to 14 bits in 16
+
+
+def grey16(values, encoding='mono16'):
+    pixels = np.asarray(values, '<u2')
+    height, width = pixels.shape[:2]
+    return message(encoding, pixels.tobytes(), width=width, height=height)
+
+
+def ramp(low, high):
+    """Return a picture (64, 64) whose samples rise evenly."""
+    return np.linspace(low, high, 64 * 64).astype(np.uint16).reshape(64, 64)
+
+
+@pytest.mark.parametrize(('low', 'high'), [(0, 4095), (7000, 8020), (0, 1023), (100, 16383)])
+def test_a_range_of_few_bits_is_stretched_to_eight(low, high, caplog):
+    _say_once.cache_clear()
+    images = [decode_image(grey16(ramp(low, high))) for _ in range(2)]
+    assert images[0].min() == 0 and images[0].max() == 255
+    expected = (ramp(low, high).astype(float) - low) * 255 / (high - low)
+    np.testing.assert_allclose(images[1][..., 0], expected, atol=3)
+    assert caplog.text.count('16-bit images stay below 16384') == 1
+
+
+def test_a_hot_pixel_does_not_dim_the_picture():
+    thermal = ramp(7000, 8020)
+    thermal[5, 5] = 16000
+    assert np.median(decode_image(grey16(thermal))) == pytest.approx(127, abs=3)
+
+
+def test_png_files_and_messages_are_stretched_alike():
+    data = png(ramp(7000, 8020))
+    image = decode_compressed(compressed(data, 'mono16; png compressed '))
+    assert (image == decode_image(grey16(ramp(7000, 8020)))).all()
+    assert (image == decode_picture(data, 'file.png')).all()
+
+
+def test_the_setting_turns_stretching_off_and_on():
+    try:
+        use_scaling('full')
+        assert decode_image(grey16(ramp(0, 4095))).max() == 16
+        use_scaling('stretch')
+        assert decode_image(grey16(ramp(20000, 40000))).min() == 0
+    finally:
+        use_scaling('auto')
+    assert decode_image(grey16(ramp(20000, 40000))).min() == 78
+    assert {item.name: item for item in options()}['model.sixteen_bit'].choices == SCALINGS
+
+
+def test_a_picture_of_one_value_is_not_divided_by_zero():
+    assert decode_image(grey16(np.full((4, 4), 300))).max() == 0
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
+def test_depth_is_not_taken_for_brightness(encoding):
+    with pytest.raises(ImageError, match=f'{encoding} is a depth image; .* says mono16'):
+        decode_image(message(encoding, bytes(32)))
 
 
 # Writing

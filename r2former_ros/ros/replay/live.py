@@ -32,6 +32,7 @@ from std_msgs.msg import String
 
 from ...config import Config, to_dict
 from ...errors import R2FormerError
+from ...sources.bags import Bag
 from ..conversions import Hypotheses, hypotheses_from
 from .player import Player
 
@@ -40,6 +41,7 @@ CONFIGURE_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 """After the image at work, Python looks through PyTorch's objects at its end: 2 s of a core."""
 SETTLE_TIMEOUT_S = 20.0
+LOCALIZER, DIAGNOSTICS = '/localizer/', '/diagnostics'
 DOMAINS = 100
 """Domain ids that are safe to use on Linux: their ports lie below the ephemeral ones."""
 
@@ -134,7 +136,7 @@ class LiveNode:
 
         :raises R2FormerError: if the node never subscribes.
         """
-        player = Player(self.node, bag_path)
+        player = Player(self.node, bag_path, _recorded_inputs(bag_path))
         if not player.wait_for_subscriber(image_topic):
             raise R2FormerError(f'the node does not subscribe to {image_topic}')
 
@@ -228,6 +230,13 @@ def own_domain(arguments: list[str] | None = None) -> Iterator[None]:
         yield
     finally:
         rclpy.try_shutdown()
+
+
+def _recorded_inputs(bag_path: Path) -> list[str]:
+    """Return the topics of a bag but those that a localizer published when it was recorded."""
+    with Bag(bag_path) as bag:
+        return [topic for topic in bag.topics
+                if topic != DIAGNOSTICS and not topic.startswith(LOCALIZER)]
 
 
 def _parameter_file(config: Config) -> Path:
