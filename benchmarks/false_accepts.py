@@ -26,8 +26,9 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.mapping.build import build_map
 from r2former_ros.mapping.calibrate import calibrate, outside_odds
 from r2former_ros.maps.calibration import Calibration, fit_probability, share_above
+from r2former_ros.maps.place_map import PlaceMap
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.model.loading import load_configured
-from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame
 from r2former_ros.sources.datasets import pictures_in
 from r2former_ros.sources.frames import frames_of_folder
@@ -37,11 +38,11 @@ RATES = (0.01, 0.05, 0.1)
 OWN = 'own far places'
 
 
-def odds_of(recognizer: Recognizer, folder: Path, limit: int) -> list[float]:
+def odds_of(search: PlaceSearch, folder: Path, limit: int) -> list[float]:
     """Return the best scores of pictures of a folder, drawn at random, as log odds."""
     pictures = pictures_in(folder)
     chosen = random.Random(0).sample(pictures, min(limit, len(pictures)))
-    return [outside_odds(recognizer, Frame(0, read_image(path)))
+    return [outside_odds(search, Frame(0, read_image(path)))
             for path in tqdm(chosen, desc=folder.name, mininterval=10)]
 
 
@@ -91,11 +92,11 @@ def main() -> None:
     if not arguments.map.exists():
         frames = frames_of_folder(arguments.images, arguments.poses, print)
         build_map(model, arguments.map, tqdm(frames, desc='map', mininterval=10), config)
-    recognizer = Recognizer.open(arguments.map, config, model)
+    search = PlaceSearch(model, PlaceMap.open(arguments.map), config)
     with tqdm(desc='own places', mininterval=10) as bar:
-        own = calibrate(recognizer, false_accept_rate=0.05, radius_m=arguments.radius, near_m=8.0,
+        own = calibrate(search, false_accept_rate=0.05, radius_m=arguments.radius, near_m=8.0,
                         queries=arguments.limit, on_query=bar.update)
-    foreign, known = ({folder.name: odds_of(recognizer, folder, arguments.limit)
+    foreign, known = ({folder.name: odds_of(search, folder, arguments.limit)
                        for folder in folders} for folders in (arguments.foreign, arguments.known))
     report(own, foreign, known)
 

@@ -77,7 +77,7 @@ def decided(
 ) -> list[Decided]:
     """Return what a new filter says of each image."""
     config: DecisionConfig = recognizer.config.decision
-    decision = PlaceFilter(list(recognizer.places.values()), config)
+    decision = PlaceFilter(recognizer.search.places, config)
     return [decision.decide(hypotheses, min_score=config.min_score, odom_T_camera=odom_T_camera)
             for hypotheses, odom_T_camera in zip(seen, odometry, strict=True)]
 

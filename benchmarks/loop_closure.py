@@ -32,10 +32,10 @@ from r2former_ros.config import Config, to_dict, with_values
 from r2former_ros.geometry.poses import angle_deg, distance_m, inverse, pose_from_yaw, yaw_rad
 from r2former_ros.geometry.relative_view import relative_view
 from r2former_ros.mapping.build import create_map
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.model import ImageFeatures, Model
 from r2former_ros.model.loading import load_configured
 from r2former_ros.model.preprocess import preprocess
-from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import (
     Camera,
     Candidate,
@@ -139,10 +139,10 @@ def drive(
     odometry: Sequence[StampedPose],
     features: Sequence[ImageFeatures],
     *,
-    recognizer: Recognizer,
+    search: PlaceSearch,
 ) -> list[KeyframeResult]:
     """Offer every frame, and return what became of each."""
-    closer, results = LoopCloser(recognizer, recognizer.config), []
+    closer, results = LoopCloser(search, search.config), []
     for file, stamped, query in zip(
         tqdm(sequence.files, desc=sequence.name), odometry, features, strict=True
     ):
@@ -156,7 +156,7 @@ def drive(
 Remembered = dict[tuple[int, tuple[int, ...]], list[Hypothesis]]
 
 
-class Remembering(Recognizer):
+class Remembering(PlaceSearch):
     """
     Rerank the same candidates only once over the seeds: odometry differs, the pictures do not.
 
@@ -177,16 +177,16 @@ class Remembering(Recognizer):
 
 
 @contextmanager
-def new_recognizer(
+def new_search(
     model: Model, map_path: Path, config: Config, remembered: Remembered
-) -> Iterator[Recognizer]:
-    """Open a recognizer on a new map, in place of the one of an earlier run."""
+) -> Iterator[PlaceSearch]:
+    """Search a new map, which replaces the one of an earlier run."""
     for old in map_path.parent.glob(f'{map_path.name}*'):
         old.unlink()
     with create_map(model, map_path, config) as place_map:
-        recognizer = Remembering(model, place_map, config)
-        recognizer.remembered = remembered
-        yield recognizer
+        search = Remembering(model, place_map, config)
+        search.remembered = remembered
+        yield search
 
 
 def loops_of(results: Sequence[KeyframeResult]) -> list[tuple[int, int]]:
@@ -220,7 +220,7 @@ def check_by_score(
 
 
 def check_ms(
-    recognizer: Recognizer, results: Sequence[KeyframeResult], features: Sequence[ImageFeatures]
+    search: PlaceSearch, results: Sequence[KeyframeResult], features: Sequence[ImageFeatures]
 ) -> float:
     """Return the median time of a geometric check in milliseconds."""
     times_ms = []
@@ -228,7 +228,7 @@ def check_ms(
         if result.best is not None:
             local, unchecked = query.local_features_of(0), replace(result.best, inliers=-1)
             start = time.perf_counter()
-            recognizer.verified(local, unchecked)
+            search.verified(local, unchecked)
             times_ms.append((time.perf_counter() - start) * 1e3)
     return float(np.median(times_ms))
 
@@ -279,9 +279,9 @@ def three_laps(
     write_tum(out / 'truth.tum', sequence.truth)
     for seed in SEEDS:
         odometry = drifting(sequence.truth, seed)
-        with new_recognizer(model, out / f'drive_{seed}.r2map', config, remembered) as recognizer:
-            results = drive(sequence, odometry, features, recognizer=recognizer)
-            verify_ms = check_ms(recognizer, results, features)
+        with new_search(model, out / f'drive_{seed}.r2map', config, remembered) as search:
+            results = drive(sequence, odometry, features, search=search)
+            verify_ms = check_ms(search, results, features)
         loops = loops_of(results)
         corrected, kept = correct(odometry, loops, config)
         write_tum(out / f'odometry_{seed}.tum', odometry)
@@ -304,8 +304,8 @@ def no_revisit(data: Path, out: Path, model: Model, config: Config) -> list[dict
     features = encode(sequence, model, out)
     remembered: Remembered = {}
     for name, changed in (('as it is', config), ('exclusion_s 5', with_values(config, SHORT))):
-        with new_recognizer(model, out / 'kitti.r2map', changed, remembered) as recognizer:
-            results = drive(sequence, sequence.truth, features, recognizer=recognizer)
+        with new_search(model, out / 'kitti.r2map', changed, remembered) as search:
+            results = drive(sequence, sequence.truth, features, search=search)
         loops = loops_of(results)
         rows.append({'settings': name, 'keyframes': len(results), 'loops': len(loops),
                      'kept': len(correct(sequence.truth, loops, changed)[1])})

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from r2former_ros.config import Config, with_values
 from r2former_ros.mapping.build import create_map
 from r2former_ros.maps.place_map import PlaceMap
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.model import Model
 from r2former_ros.model.loading import load_configured
 from r2former_ros.recognizer import Recognizer
@@ -65,8 +66,8 @@ def open_and_ask(model: Model, path: Path, config: Config) -> None:
         print(f'{time.perf_counter() - start:7.2f} s  {text}', flush=True)
 
     with PlaceMap.open(path) as place_map:
-        recognizer = Recognizer(model, place_map, config, say)
-        say(f'open, index is {recognizer.index.kind}')
+        recognizer = Recognizer(PlaceSearch(model, place_map, config, say))
+        say(f'open, index is {recognizer.search.index.kind}')
         size = model.spec.image_height, model.spec.image_width, 3
         recognizer.recognize(Frame(0, np.zeros(size, np.uint8) + 90))
         say('first answer')

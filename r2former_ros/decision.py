@@ -3,9 +3,10 @@
 """
 From ranked hypotheses to a state: a discrete Bayes filter over the places of a map.
 
-The belief is a probability for each place and one for "not in the map". An image moves it
-(``_predict``, along the map, by odometry where there is any) and weighs it (``_observe``). It
-names few places; the others share one probability, so that the work does not grow with the map.
+The belief is one probability per place and one for "not in the map". Each image first moves it
+(``_predict``: to neighbouring places, or along the odometry) and then weighs it (``_observe``).
+Only few places have a probability of their own; the others share one, so that the work per image
+does not grow with the map.
 """
 
 from __future__ import annotations
@@ -15,85 +16,103 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from .config import DecisionConfig
 from .geometry.poses import inverse
-from .records import Belief, Hypothesis, Matrix, Place, Pose, State
+from .maps.table import PlaceTable, Rows
+from .records import Belief, Floats, Hypothesis, Matrix, Pose, State
 
 NEIGHBOUR_IDS = 2
 """Places without poses count as near if their ids, in the order of driving, differ by this."""
 HEADING_VARIANCE_RAD2 = 0.25
-"""A place is recognised within about 30 degrees of the heading it was seen with."""
+"""A place is recognized within about 30 degrees of the heading it was mapped with."""
 ACTIVE_PLACES = 512
-"""So many most probable places are moved by a prediction; a map so small is followed whole."""
+"""The most probable places that a prediction moves; a smaller map is followed as a whole."""
 OFF_THE_MAP = 1e-3
-"""Weight of leaving the map beside the kernel's sum over places: far from all, it wins."""
-SEEN_WITH_IT = 0.5
-"""Where a place is named, those near it need not be: a deviation, of agreement_radius_m."""
+"""Weight of leaving the map, next to the kernel's sum over places: far from all, it dominates."""
+NAMED_SIGMA = 0.5
+"""A place near a named one counts as named too; standard deviation in agreement_radius_m."""
 FARTHEST_SIGMAS = 4.0
-"""Beyond so many deviations a place is not reached; on a large map most are not."""
+"""Beyond this many standard deviations, a place is out of reach."""
 SURE = 1e-15
-"""A probability comes no nearer to 0 and 1 than this, so that its odds are finite."""
+"""Probabilities are clipped by this much, so that their odds are finite."""
 FIRST_OUTSIDE = 0.5
 """Probability of "not in the map" before the first image."""
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Spread:
+class SparseBelief:
     """
-    A probability for each of ``count`` places: ``rest``, and for some ``rows`` (R,) ``more`` (R,).
+    Probabilities of ``count`` places: ``base`` each, plus ``extra`` (R,) >= 0 for some ``rows``.
 
-    The rows ascend; ``more`` is not negative.
+    ``rows`` (R,) ascend. What is missing to 1 is "not in the map".
     """
 
     rows: Rows
-    more: NDArray[np.float64]
-    rest: float
+    extra: Floats
+    base: float
     count: int
 
     def sum(self) -> float:
-        """Return how probable it is to be in the map at all."""
-        return float(self.more.sum()) + self.rest * self.count
+        """Return the probability of being in the map."""
+        return float(self.extra.sum()) + self.base * self.count
 
-    def at(self, rows: Rows) -> NDArray[np.float64]:
-        """Return the probabilities (K,) of ascending rows (K,), ``rows`` of its own among them."""
-        values = np.full(len(rows), self.rest)
-        values[np.searchsorted(rows, self.rows)] += self.more
+    def at(self, rows: Rows) -> Floats:
+        """Return the probabilities (K,) of ascending rows (K,) that include all of its own."""
+        values = np.full(len(rows), self.base)
+        values[np.searchsorted(rows, self.rows)] += self.extra
         return values
 
 
-class PlaceFilter:
-    """Say localized only when the images so far leave little doubt about the place."""
+@dataclass(frozen=True)
+class Evidence:
+    """
+    What an image says for some places, relative to "not in the map".
 
-    def __init__(self, places: Sequence[Place], config: DecisionConfig) -> None:
+    ``rows`` (R,) ascend; ``ratio`` (R,) is the likelihood ratio from the scores; ``named`` (R,)
+    says from 0 to 1 how far a place is among the named ones. ``rarity`` is the inverse share of
+    the places that are named.
+    """
+
+    rows: Rows
+    ratio: Floats
+    named: Floats
+    rarity: float
+
+
+class PlaceFilter:
+    """Report localized only once the images so far leave little doubt about the place."""
+
+    def __init__(self, places: PlaceTable, config: DecisionConfig) -> None:
+        """
+        Begin outside any place.
+
+        :param places: those it holds now; hypotheses about places added later are ignored.
+        """
         self.config = config
-        self._places = list(places)
-        self._row = {place.place_id: row for row, place in enumerate(self._places)}
-        poses = [one.map_T_camera for one in self._places if one.map_T_camera is not None]
-        self._poses = np.array(poses) if poses and len(poses) == len(self._places) else None
+        self._places = places
+        self._count = len(places.ids)
+        self._posed = self._count > 0 and bool(places.with_pose().all())
         self._positions = self._positions_m()
         self._tree = cKDTree(self._positions)
         self._spacing_m = _spacing_m(self._tree)
-        count = len(self._places)
-        self._followed = np.arange(count if count <= ACTIVE_PLACES else 0)
-        self._mean_m = self._positions.sum(axis=0) / max(count, 1)
+        self._followed = np.arange(self._count if self._count <= ACTIVE_PLACES else 0)
+        self._mean_m = self._positions.sum(axis=0) / max(self._count, 1)
         from_mean = self._positions - self._mean_m
         self._scatter_m2 = from_mean.T @ from_mean
         self.reset()
 
     def reset(self) -> None:
-        """Forget the images seen so far."""
-        count, rows = len(self._places), self._followed
+        """Forget all images."""
+        count, rows = self._count, self._followed
         each = (1 - FIRST_OUTSIDE) / max(count, 1)
-        self._spread = Spread(
+        self._belief = SparseBelief(
             rows, np.full(len(rows), each), 0.0 if len(rows) == count else each, count)
         self._last_odometry: Pose | None = None
-        self._last_place: Place | None = None
+        self._last_row: int | None = None
         self._agreeing = 0
-        self._poor = 0
+        self._without_good = 0
         self._state = State.LOST
 
     def decide(
@@ -106,35 +125,39 @@ class PlaceFilter:
         """
         Take the next image into account.
 
-        :param hypotheses: best first; places that the map had not at first are passed over.
-        :param min_score: a score that speaks as much for the place as for "not in the map".
-        :param odom_T_camera: where odometry says the camera is, None where it says nothing.
-        :returns: the state, and the belief behind it: None on an empty map.
+        :param hypotheses: best first.
+        :param min_score: the score at which a place and "not in the map" are equally likely.
+        :param odom_T_camera: pose of the camera from odometry, None if unknown.
+        :returns: the state and the belief behind it; on an empty map the belief is None.
         """
-        known = [one for one in hypotheses if one.place.place_id in self._row]
-        if not self._places:
+        rows = [self._places.row_of(one.place.place_id) for one in hypotheses]
+        known = [(row, one) for row, one in zip(rows, hypotheses) if row is not None]
+        if not self._count:
             return State.LOST, None
         motion = self._motion(odom_T_camera)
         back = self._predict(motion)
-        self._observe(known, min_score=min_score, back=back, news=self._news(motion))
-        belief = self._conclude(known[0].place if known and motion is None else None)
-        good = known[0] if known and known[0].score >= min_score else None
-        self._state = self._next_state(belief, good, jumped=self._jumped(belief.place, motion))
-        self._last_place = belief.place
+        self._observe(self._evidence(known, min_score), back, self._scene_change(motion))
+        row = self._most_probable(known[0][0] if known and motion is None else None)
+        belief = self._summary(row)
+        good = known[0][0] if known and known[0][1].score >= min_score else None
+        self._state = self._next_state(
+            belief.probability, agrees=good is not None and self._near(good, row),
+            good=good is not None, jumped=self._jumped(row, motion))
+        self._last_row = row
         return self._state, belief
 
     def _motion(self, odom_T_camera: Pose | None) -> Pose | None:
-        """Return how the camera moved since the last image, in its own axes."""
+        """Return the motion of the camera since the last image, in its own axes."""
         last, self._last_odometry = self._last_odometry, odom_T_camera
-        if last is None or odom_T_camera is None or self._poses is None:
+        if last is None or odom_T_camera is None or not self._posed:
             return None
         return inverse(last) @ odom_T_camera
 
-    def _news(self, motion: Pose | None) -> float:
+    def _scene_change(self, motion: Pose | None) -> float:
         """
-        Return how far, from 0 to 1, the camera sees another scene than in the last image.
+        Return how much of the scene is new since the last image, from 0 to 1.
 
-        Without odometry it may be standing still.
+        Without odometry the camera may be standing still: 0.
         """
         if motion is None:
             return 0.0
@@ -143,21 +166,19 @@ class PlaceFilter:
 
     def _predict(self, motion: Pose | None) -> float:
         """
-        Move the belief to places near by, or to where the motion leads.
+        Move the belief to neighbouring places, or along the motion; the base stays as it is.
 
-        What all places have alike stays alike.
-
-        :returns: the probability, for each place, that the camera has come back to the map there.
+        :returns: per place, the probability that the camera has just come back to the map there.
         """
-        spread = self._spread
-        active, probability = spread.rows, spread.more
+        belief = self._belief
+        active, probability = belief.rows, belief.extra
         if len(active) > ACTIVE_PLACES:
             best = np.argpartition(probability, -ACTIVE_PLACES)[-ACTIVE_PLACES:]
             active, probability = active[best], probability[best]
-        if motion is None or self._poses is None:
+        if motion is None:
             centres, sigma_m = self._positions[active], self.config.agreement_radius_m / 2
         else:
-            centres = (self._poses[active] @ motion)[:, :3, 3]
+            centres = (self._places.poses(active) @ motion)[:, :3, 3]
             travel_m = float(np.linalg.norm(motion[:3, 3]))
             sigma_m = self._spacing_m / 2 + self.config.odometry_error_percent / 100 * travel_m
         start, end, weights = self._reached(centres, max(sigma_m, 1e-3))
@@ -166,14 +187,13 @@ class PlaceFilter:
         rows, column = np.unique(end, return_inverse=True)
         leave = self.config.leave_probability
         moved = np.bincount(column, shares, minlength=len(rows)).astype(np.float64)
-        self._spread = Spread(rows, (1 - leave) * moved, (1 - leave) * spread.rest, spread.count)
-        return leave * max(1 - spread.sum(), 0.0) / spread.count
+        self._belief = SparseBelief(
+            rows, (1 - leave) * moved, (1 - leave) * belief.base, belief.count)
+        return leave * max(1 - belief.sum(), 0.0) / belief.count
 
-    def _reached(
-        self, centres: NDArray[np.float64], sigma_m: float
-    ) -> tuple[Rows, Rows, NDArray[np.float64]]:
+    def _reached(self, centres: Floats, sigma_m: float) -> tuple[Rows, Rows, Floats]:
         """Return rows of centres (A, 3), of the places near them, and Gaussian weights up to 1."""
-        # cKDTree.sparse_distance_matrix would do, but it takes the longer the larger the map.
+        # Not cKDTree.sparse_distance_matrix: its time grows with the map.
         near = self._tree.query_ball_point(
             centres, FARTHEST_SIGMAS * sigma_m, return_sorted=False)
         counts = np.fromiter(map(len, near), np.intp, len(near))
@@ -182,130 +202,133 @@ class PlaceFilter:
         squared_m2 = ((self._positions[end] - centres[start]) ** 2).sum(axis=1)
         return start, end, np.exp(-squared_m2 / (2 * sigma_m**2))
 
-    def _observe(
-        self, hypotheses: Sequence[Hypothesis], *, min_score: float, back: float, news: float
-    ) -> None:
+    def _evidence(
+        self, hypotheses: Sequence[tuple[int, Hypothesis]], min_score: float
+    ) -> Evidence:
         """
-        Weigh each place by how much more likely the image is there than outside the map.
+        Weigh the places that hypotheses name, and those near them.
 
-        A score speaks by its odds. That a place is named at all speaks by how few are named; but
-        a scene names the same places for as long as it is in view, wherever it is. So this counts
-        once, for a camera that comes back to the map, and then again as the odometry moves on.
+        A score is evidence for its own place; for the places around it, it is at most no evidence
+        against them.
         """
-        config, spread, count = self.config, self._spread, len(self._places)
-        rows, ratio, named = self._speaking(hypotheses, min_score)
-        rarity = count / max(float(named.sum()), 1.0)
-        # Images that say as much as they may need agreement_frames to bring a camera back.
-        start = config.leave_probability * rarity / count
-        target = _odds(config.localized_probability) / start
-        most = max(1 / config.miss_likelihood, target ** (1 / config.agreement_frames))
-        stayed = spread.at(rows) * np.minimum(ratio * rarity ** (news * named), most)
-        returned = back * rarity ** named * np.minimum(ratio, most)
-        others = count - len(rows)
-        rest = (spread.rest + back) * min(config.miss_likelihood, most) if others else 0.0
-        outside = max(1 - spread.sum() - back * count, 0.0)
-        weighed = stayed + returned
-        total = float(weighed.sum()) + rest * others + outside
-        self._spread = Spread(rows, np.maximum(weighed - rest, 0.0) / total, rest / total, count)
-
-    def _speaking(
-        self, hypotheses: Sequence[Hypothesis], min_score: float
-    ) -> tuple[Rows, NDArray[np.float64], NDArray[np.float64]]:
-        """
-        Return what the scores say for places, and how far from 0 to 1 they are named.
-
-        Near a place that is named, the score cannot speak for another one, only less against it.
-
-        :returns: rows (R,), ascending; ratio (R,); named (R,). Of the others nothing is said.
-        """
-        odds = np.array([_odds(one.score) / _odds(min_score) for one in hypotheses])
-        first = np.array([self._row[one.place.place_id] for one in hypotheses], np.intp)
-        sigma_m = max(SEEN_WITH_IT * self.config.agreement_radius_m, 1e-3)
+        odds = np.array([_odds(one.score) / _odds(min_score) for _, one in hypotheses])
+        first = np.array([row for row, _ in hypotheses], np.intp)
+        sigma_m = max(NAMED_SIGMA * self.config.agreement_radius_m, 1e-3)
         start, end, weights = self._reached(self._positions[first], sigma_m)
-        rows = np.unique(np.concatenate([self._followed, self._spread.rows, end, first]))
+        rows = np.unique(np.concatenate([self._followed, self._belief.rows, end, first]))
         ratio, named = np.full(len(rows), self.config.miss_likelihood), np.zeros(len(rows))
         near = np.searchsorted(rows, end)
         np.maximum.at(named, near, weights)
         np.maximum.at(ratio, near, np.minimum(odds[start], 1.0) * weights)
         np.maximum.at(ratio, np.searchsorted(rows, first), odds)
-        return rows, ratio, named
+        return Evidence(rows, ratio, named, self._count / max(float(named.sum()), 1.0))
 
-    def _conclude(self, best: Place | None) -> Belief:
+    def _observe(self, image: Evidence, back: float, scene_change: float) -> None:
         """
-        Find the most probable place, and how probable the places around it are together.
+        Weigh each place by how much more likely the image is there than outside the map.
 
-        Without a motion the belief lags behind the camera, so the best hypothesis of this image
-        takes the place's part, if it lies near.
+        A score counts by its odds. Being named is evidence too, the more so the fewer places are
+        named; but a static scene keeps naming the same places, so it counts only once, when the
+        camera comes back to the map, and again as the odometry moves on.
         """
-        spread = self._spread
-        row = int(spread.rows[spread.more.argmax()]) if len(spread.rows) else 0
-        if best is not None and self._near(best, self._places[row]):
-            row = self._row[best.place_id]
-        centre, radius_m = self._positions[row], self.config.agreement_radius_m
-        offset = self._positions[spread.rows] - centre
+        config, belief, count = self.config, self._belief, self._count
+        most = self._most_evidence(image.rarity)
+        weight = image.ratio * image.rarity ** (scene_change * image.named)
+        stayed = belief.at(image.rows) * np.minimum(weight, most)
+        returned = back * image.rarity ** image.named * np.minimum(image.ratio, most)
+        others = count - len(image.rows)
+        base = (belief.base + back) * min(config.miss_likelihood, most) if others else 0.0
+        outside = max(1 - belief.sum() - back * count, 0.0)
+        weighed = stayed + returned
+        total = float(weighed.sum()) + base * others + outside
+        self._belief = SparseBelief(
+            image.rows, np.maximum(weighed - base, 0.0) / total, base / total, count)
+
+    def _most_evidence(self, rarity: float) -> float:
+        """Bound the evidence of one image, so that localizing needs agreement_frames of them."""
+        config = self.config
+        start = config.leave_probability * rarity / self._count
+        target = _odds(config.localized_probability) / start
+        return float(max(1 / config.miss_likelihood, target ** (1 / config.agreement_frames)))
+
+    def _most_probable(self, best: int | None) -> int:
+        """
+        Return the row of the most probable place.
+
+        Without odometry the belief lags behind the camera, so the best hypothesis of this image
+        replaces the place if it is near.
+        """
+        belief = self._belief
+        row = int(belief.rows[belief.extra.argmax()]) if len(belief.rows) else 0
+        return best if best is not None and self._near(best, row) else row
+
+    def _summary(self, row: int) -> Belief:
+        """Sum up the belief around a place."""
+        belief, centre = self._belief, self._positions[row]
+        radius_m = self.config.agreement_radius_m
+        offset = self._positions[belief.rows] - centre
         near = np.linalg.norm(offset, axis=1) <= radius_m
         around = self._tree.query_ball_point(centre, radius_m, return_length=True)
-        probability = float(spread.more[near].sum()) + spread.rest * around
-        covariance = None if self._poses is None else self._covariance_m2(offset, centre)
-        return Belief(self._places[row], probability, covariance)
+        probability = float(belief.extra[near].sum()) + belief.base * around
+        covariance = self._covariance_m2(offset, centre) if self._posed else None
+        return Belief(self._places.at(row), probability, covariance)
 
-    def _covariance_m2(self, offset: NDArray[np.float64], centre: NDArray[np.float64]) -> Matrix:
-        """Return the spread (3, 3) around a centre (3,); the offsets (R, 3) are of its rows."""
-        spread = self._spread
-        total = max(spread.sum(), 1e-12)
+    def _covariance_m2(self, offset: Floats, centre: Floats) -> Matrix:
+        """Return the spread (3, 3) around a centre (3,), with the offsets (R, 3) of its rows."""
+        belief = self._belief
+        total = max(belief.sum(), 1e-12)
         from_mean = self._mean_m - centre
-        of_all = self._scatter_m2 + spread.count * np.outer(from_mean, from_mean)
-        of_some = (offset * (spread.more / total)[:, None]).T @ offset
-        covariance = of_some + spread.rest / total * of_all + np.eye(3) * self._spacing_m**2
+        of_all = self._scatter_m2 + belief.count * np.outer(from_mean, from_mean)
+        of_some = (offset * (belief.extra / total)[:, None]).T @ offset
+        covariance = of_some + belief.base / total * of_all + np.eye(3) * self._spacing_m**2
         return np.asarray(covariance, np.float64)
 
-    def _jumped(self, place: Place, motion: Pose | None) -> bool:
-        """Say whether the most probable place is further from the last than a camera may move."""
+    def _jumped(self, row: int, motion: Pose | None) -> bool:
+        """Say whether the most probable place moved farther than a camera can."""
         radius_m = self.config.agreement_radius_m
         travel_m = radius_m if motion is None else float(np.linalg.norm(motion[:3, 3]))
-        return self._last_place is not None and \
-            self._apart_m(self._last_place, place) > radius_m + travel_m
+        return self._last_row is not None and \
+            self._apart_m(self._last_row, row) > radius_m + travel_m
 
-    def _next_state(self, belief: Belief, good: Hypothesis | None, *, jumped: bool) -> State:
-        """Decide, with hysteresis; from localized the way leads over lost."""
+    def _next_state(
+        self, probability: float, *, agrees: bool, good: bool, jumped: bool
+    ) -> State:
+        """Decide with hysteresis; localized always ends in lost."""
         config = self.config
-        self._poor = 0 if good is not None else self._poor + 1
-        agrees = good is not None and self._near(good.place, belief.place)
+        self._without_good = 0 if good else self._without_good + 1
         self._agreeing = self._agreeing + 1 if agrees else 0
         if self._state is State.LOCALIZED:
-            keep = belief.probability >= config.keep_probability and not jumped
+            keep = probability >= config.keep_probability and not jumped
             return State.LOCALIZED if keep else State.LOST
         enough = self._agreeing >= config.agreement_frames
-        if enough and belief.probability >= config.localized_probability:
+        if enough and probability >= config.localized_probability:
             return State.LOCALIZED
-        if good is not None or (
-            self._state is State.CANDIDATE and self._poor < config.agreement_frames
-        ):
+        waiting = self._without_good < config.agreement_frames
+        if good or (self._state is State.CANDIDATE and waiting):
             return State.CANDIDATE
         return State.LOST
 
-    def _near(self, one: Place, other: Place) -> bool:
+    def _near(self, one: int, other: int) -> bool:
         return self._apart_m(one, other) <= self.config.agreement_radius_m
 
-    def _apart_m(self, one: Place, other: Place) -> float:
-        ends = self._positions[[self._row[one.place_id], self._row[other.place_id]]]
-        return float(np.linalg.norm(ends[0] - ends[1]))
+    def _apart_m(self, one: int, other: int) -> float:
+        return float(np.linalg.norm(self._positions[one] - self._positions[other]))
 
-    def _positions_m(self) -> NDArray[np.float64]:
-        """Return (P, 3); without poses, places lie on a line by their ids."""
-        if self._poses is not None:
-            return np.asarray(self._poses[:, :3, 3], np.float64)
+    def _positions_m(self) -> Floats:
+        """Return (P, 3); without poses, the places are on a line in the order of their ids."""
+        if self._posed:
+            return self._places.positions
         step_m = self.config.agreement_radius_m / NEIGHBOUR_IDS
-        along = step_m * np.array([place.place_id for place in self._places], np.float64)
+        along = step_m * self._places.ids.astype(np.float64)
         return np.stack([along, 0 * along, 0 * along], axis=1)
 
 
-def pose_covariance(belief: Belief, config: DecisionConfig) -> NDArray[np.float64]:
+def pose_covariance(belief: Belief, config: DecisionConfig) -> Matrix:
     """
     Return the covariance (6, 6) of the pose of a belief, over x, y, z, roll, pitch, yaw.
 
-    The spread of the belief over the places and the spacing of the map make it. The camera is
-    near the place, not at it, so a deviation is never below half of ``agreement_radius_m``.
+    It adds up the spread of the belief over the places, the spacing of the map, and a standard
+    deviation of half ``agreement_radius_m``: the camera is near the place, not at it.
     """
     covariance = np.diag([0.0] * 3 + [HEADING_VARIANCE_RAD2] * 3)
     covariance[:3, :3] = np.eye(3) * (config.agreement_radius_m / 2) ** 2
@@ -315,7 +338,7 @@ def pose_covariance(belief: Belief, config: DecisionConfig) -> NDArray[np.float6
 
 
 def _spacing_m(tree: cKDTree) -> float:
-    """Return the median distance from a place to the nearest other one."""
+    """Return the median distance from a place to its nearest neighbour."""
     if tree.n < 2:
         return 0.0
     distances, _ = tree.query(tree.data, k=2)

@@ -15,12 +15,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from r2former_ros.config import ModelConfig
+from r2former_ros.config import Config, ModelConfig
 from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.maps.place_map import PlaceMap
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.model import Encoder, ImageFeatures, Model, ModelSpec, R2Former, Scorer
 from r2former_ros.model.loading import assemble
 from r2former_ros.model.network import Origin
 from r2former_ros.model.reranker import Reranker
+from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, PosedFrame
 
 GRID = 6
@@ -139,3 +142,13 @@ def frames(count: int = PLACES, posed: bool = True) -> Iterator[PosedFrame]:
     for i in range(count):
         pose = pose_from_yaw(5.0 * i, 0.0, 0.1 * i) if posed else None
         yield PosedFrame(Frame(i * 10**9, picture(i)), pose, f'drive:{i}')
+
+
+def search_on(place_map: PlaceMap, config: Config | None = None) -> PlaceSearch:
+    """Search a map with the stand-in model."""
+    return PlaceSearch(FakeModel(), place_map, config)
+
+
+def recognizer_on(place_map: PlaceMap, config: Config | None = None) -> Recognizer:
+    """Recognize places of a map with the stand-in model."""
+    return Recognizer(search_on(place_map, config))

@@ -8,6 +8,7 @@ import pytest
 from r2former_ros.config import Config, with_values
 from r2former_ros.decision import PlaceFilter, pose_covariance
 from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.maps.table import PlaceTable
 from r2former_ros.records import Belief, Hypothesis, Place, State
 
 STEP_M = 3.0
@@ -19,12 +20,12 @@ RNG_SEED = 7
 def make_filter(places=PLACES, **changes):
     """Make a filter with some settings changed."""
     values = {f'decision.{name}': value for name, value in changes.items()}
-    return PlaceFilter(places, with_values(Config(), values).decision)
+    return PlaceFilter(PlaceTable.of(places), with_values(Config(), values).decision)
 
 
 def see(decision, *rows, score=0.95, odometry=None, min_score=0.5):
     """Show an image that names places, and return state and belief."""
-    hypotheses = [Hypothesis(decision._places[row], 0.9, score) for row in rows]
+    hypotheses = [Hypothesis(decision._places.at(row), 0.9, score) for row in rows]
     return decision.decide(hypotheses, min_score=min_score, odom_T_camera=odometry)
 
 
@@ -54,7 +55,7 @@ def test_images_that_name_places_apart_never_localize():
 
 
 @pytest.mark.parametrize('step_m', [0.0, STEP_M])
-def test_being_named_speaks_anew_as_the_camera_moves(step_m):
+def test_being_named_counts_again_as_the_camera_moves(step_m):
     """The scores say nothing; standing still, neither does the same scene again."""
     decision = make_filter()
     for step in range(60):
@@ -147,14 +148,14 @@ def test_a_reset_forgets_and_an_empty_map_is_lost():
     drive(decision, range(40, 50))
     decision.reset()
     assert see(decision, 50)[0] is State.CANDIDATE
-    assert PlaceFilter([], Config().decision).decide([], min_score=0.5) == (State.LOST, None)
+    assert make_filter([]).decide([], min_score=0.5) == (State.LOST, None)
 
 
 def test_probabilities_stay_probabilities():
     decision = make_filter()
     for row in np.random.default_rng(RNG_SEED).integers(0, 200, 300):
         _, belief = see(decision, row, score=float(row) / 200)
-        assert decision._spread.more.min() >= 0 and decision._spread.sum() <= 1 + 1e-9
+        assert decision._belief.extra.min() >= 0 and decision._belief.sum() <= 1 + 1e-9
         assert 0 <= belief.probability <= 1 + 1e-9
 
 
@@ -170,9 +171,9 @@ def test_a_large_map_is_followed_in_part_as_it_would_be_whole(monkeypatch, with_
                 score=rng.uniform(0.8, 0.99),
                 odometry=pose_from_yaw(STEP_M * step, 0.0, 0.0) if with_odometry else None)
             for step, row in enumerate([*range(40, 60), *range(1000, 1020)])])
-        followed.append(len(decision._spread.rows))
+        followed.append(len(decision._belief.rows))
     for (state, whole), (other, part) in zip(*drives, strict=True):
-        assert other is state and part.place is whole.place
+        assert other is state and part.place == whole.place
         assert part.probability == pytest.approx(whole.probability, abs=1e-3)
         assert part.covariance_m2 == pytest.approx(whole.covariance_m2, rel=1e-2, abs=1e-6)
     assert State.LOCALIZED in {state for state, _ in drives[0]}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import PLACES, FakeModel, frames, picture
+from fakes import PLACES, FakeModel, frames, picture, recognizer_on
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.errors import ImageError, MapError
@@ -15,7 +15,7 @@ from r2former_ros.mapping.build import append_to_map, build_map, create_map
 from r2former_ros.mapping.keyframes import KeyframeRule
 from r2former_ros.maps.index import PlaceIndex
 from r2former_ros.maps.place_map import PlaceMap
-from r2former_ros.recognizer import Recognizer
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.records import Frame, PosedFrame, State
 
 
@@ -25,7 +25,7 @@ def recognizer(tmp_path):
     build_map(FakeModel(), tmp_path / 'm.r2map', frames(), Config())
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
         config = with_values(Config(), {'rerank.candidates': 5, 'rerank.shortlist': 0})
-        yield Recognizer(FakeModel(), place_map, config)
+        yield recognizer_on(place_map, config)
 
 
 def test_a_seen_place_is_recognised_under_other_light(recognizer):
@@ -50,30 +50,31 @@ def test_hypotheses_are_sorted_by_score_and_candidates_by_similarity(recognizer)
 
 
 def test_a_cheap_comparison_chooses_what_is_reranked(recognizer):
-    frame = Frame(0, picture(7))
-    far = recognizer.retrieve(recognizer.encode(frame))[::-1]  # the right place comes last
+    search = recognizer.search
+    query = search.encode(search.prepare(Frame(0, picture(7))))
+    far = search.retrieve(query)[::-1]  # the right place comes last
     assert far[-1].place_id == 8
-    first = recognizer.rerank(recognizer.encode(frame), far)
+    first = search.rerank(query, far)
     assert 8 not in {one.place.place_id for one in first}
-    recognizer.config = with_values(recognizer.config, {'rerank.shortlist': PLACES})
-    chosen = recognizer.rerank(recognizer.encode(frame), far)
+    recognizer.use(with_values(recognizer.config, {'rerank.shortlist': PLACES}))
+    chosen = search.rerank(query, far)
     assert len(chosen) == 5 and chosen[0].place.place_id == 8
 
 
 def test_a_profile_names_how_much_is_compared(recognizer):
     values = {'rerank.profile': 'fast', 'rerank.candidates': 3, 'rerank.local_features': 7}
-    recognizer.config = with_values(recognizer.config, values)
+    recognizer.use(with_values(recognizer.config, values))
     assert len(recognizer.recognize(Frame(0, picture(7))).hypotheses) == 10
-    recognizer.config = with_values(recognizer.config, {'rerank.profile': 'custom'})
-    query = recognizer.encode(Frame(0, picture(7)))
-    candidates = recognizer.retrieve(query)
+    recognizer.use(with_values(recognizer.config, {'rerank.profile': 'custom'}))
+    query = recognizer.search.encode(recognizer.search.prepare(Frame(0, picture(7))))
+    candidates = recognizer.search.retrieve(query)
     settings = recognizer.config.rerank.effective
-    chosen, features = recognizer.shortlist(query, candidates, settings)
+    chosen, features = recognizer.search.shortlist(query, candidates, settings)
     assert len(chosen) == 3 and features.xy.shape[1] == 7
 
 
 def test_without_reranking_the_similarity_ranks(recognizer):
-    recognizer.config = with_values(recognizer.config, {'rerank.candidates': 0})
+    recognizer.use(with_values(recognizer.config, {'rerank.candidates': 0}))
     recognition = recognizer.recognize(Frame(0, picture(3)))
     assert [one.place.place_id for one in recognition.hypotheses] == \
         [one.place_id for one in recognition.candidates]
@@ -82,7 +83,7 @@ def test_without_reranking_the_similarity_ranks(recognizer):
 
 def test_the_blended_score_ranks_where_it_is_asked_for(recognizer):
     by_probability = recognizer.recognize(Frame(0, picture(3))).hypotheses
-    recognizer.config = with_values(recognizer.config, {'rerank.ranking': 'blended'})
+    recognizer.use(with_values(recognizer.config, {'rerank.ranking': 'blended'}))
     for one in recognizer.recognize(Frame(0, picture(3))).hypotheses:
         alone = next(two for two in by_probability if two.place == one.place)
         blended = 0.5 * one.similarity + 0.5 * alone.score
@@ -91,11 +92,11 @@ def test_the_blended_score_ranks_where_it_is_asked_for(recognizer):
 
 def test_hypotheses_that_fail_the_geometric_check_go_last(recognizer, monkeypatch):
     inliers = {5: 3, 6: 40}
-    monkeypatch.setattr(recognizer, 'verified', lambda _, one: replace(
+    monkeypatch.setattr(recognizer.search, 'verified', lambda _, one: replace(
         one, inliers=inliers.get(one.place.place_id, 0)))
     plain = recognizer.recognize(Frame(0, picture(4))).hypotheses
     assert plain[0].place.place_id == 5
-    recognizer.config = with_values(recognizer.config, {'verification.hypotheses': 4})
+    recognizer.use(with_values(recognizer.config, {'verification.hypotheses': 4}))
     checked = recognizer.recognize(Frame(0, picture(4)))
     ids = [one.place.place_id for one in checked.hypotheses]
     good = [one.place.place_id for one in plain[:4] if one.place.place_id == 6]
@@ -118,7 +119,7 @@ def test_localized_after_agreement_and_lost_where_the_images_say_so(recognizer):
 def test_an_empty_map_gives_no_hypothesis(tmp_path):
     create_map(FakeModel(), tmp_path / 'm.r2map', Config()).close()
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
-        recognition = Recognizer(FakeModel(), place_map).recognize(Frame(0, picture(1)))
+        recognition = recognizer_on(place_map).recognize(Frame(0, picture(1)))
     assert recognition.best is None and recognition.state is State.LOST
 
 
@@ -135,7 +136,7 @@ def test_a_map_of_other_weights_is_refused(tmp_path):
     build_map(FakeModel(), tmp_path / 'm.r2map', frames(2), Config())
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map, \
             pytest.raises(MapError, match='fake000000000000 .*not other'):
-        Recognizer(FakeModel(fingerprint='other'), place_map)
+        PlaceSearch(FakeModel(fingerprint='other'), place_map)
 
 
 def test_appending_continues_the_ids(tmp_path):

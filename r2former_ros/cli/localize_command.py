@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     require_pictures(arguments.images)
     require_map(arguments.map)
     recognizer = Recognizer.open(arguments.map, config, notify=notify)
-    say_what_runs(recognizer.model)
+    say_what_runs(recognizer.search.model)
     show = _json_line if arguments.json else _text_line
     bad = 0
     for path in arguments.images:
@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
             if arguments.json:
                 print(json.dumps({'image': path, 'error': str(error)}), flush=True)
             continue
-        print(show(path, recognition, recognizer.model.origin.trained), flush=True)
-    recognizer.place_map.close()
+        print(show(path, recognition, recognizer.search.model.origin.trained), flush=True)
+    recognizer.close()
     if bad == len(arguments.images):
         raise ImageError(f'none of {bad} pictures can be used')
 

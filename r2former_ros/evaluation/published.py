@@ -11,8 +11,8 @@ from ..config import Config
 from ..errors import ImageError
 from ..geometry.trajectories import Trajectory
 from ..maps.place_map import PlaceMap
+from ..maps.search import PlaceSearch
 from ..model import Model
-from ..recognizer import Recognizer
 from ..records import Candidate, Frame, Hypothesis, Place
 from .ground_truth import Protocol
 from .outcomes import RERANK, RETRIEVAL, Outcome, Query, reranked, retrieved
@@ -34,10 +34,10 @@ def candidates_of(
     """
     found: dict[int, Sequence[Candidate]] = {}
     with PlaceMap.open(map_path) as place_map:
-        recognizer = Recognizer(model, place_map, config)
+        search = PlaceSearch(model, place_map, config)
         for frame in frames:
             try:
-                found[frame.stamp_ns] = recognizer.retrieve(recognizer.encode(frame))
+                found[frame.stamp_ns] = search.retrieve(search.encode(search.prepare(frame)))
             except ImageError:  # the node has counted it as bad
                 continue
     return found

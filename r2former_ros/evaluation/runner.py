@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol as Interface
 from typing import TypeVar
 
-import numpy as np
-
 from ..config import Config
 from ..maps.index import PlaceIndex
 from ..maps.place_map import PlaceMap
+from ..maps.search import PlaceSearch
 from ..model import ImageFeatures, Model
 from ..recognizer import Recognizer
 from ..records import Frame, Recognition
@@ -46,18 +45,18 @@ class Method(Interface):
         """Rank places for a query; it may only name the first ``query.visible`` ones."""
 
 
-class GrowingRecognizer(Recognizer):
-    """The recognizer of the node, with an index that can grow."""
+class GrowingIndex:
+    """The first places of a map, more and more of them."""
 
-    def forget_index(self) -> None:
-        """Begin with an index without places; ``show`` adds them."""
-        self._ids, self._rows = self.place_map.descriptors()
-        self.index = PlaceIndex([], np.zeros((0, self._rows.shape[1]), np.float32))
+    def __init__(self, place_map: PlaceMap) -> None:
+        """Begin without any."""
+        self._ids, self._descriptors = place_map.descriptors()
+        self.index = PlaceIndex([], self._descriptors[:0])
 
     def show(self, count: int) -> None:
-        """Add places to the index, up to the first ``count`` of the map."""
+        """Add places up to the first ``count`` of the map."""
         for row in range(len(self.index), count):
-            self.index.add(self._ids[row], self._rows[row])
+            self.index.add(self._ids[row], self._descriptors[row])
 
 
 class Runner:
@@ -66,9 +65,9 @@ class Runner:
     def __init__(
         self, model: Model, place_map: PlaceMap, config: Config, methods: Sequence[Method] = ()
     ) -> None:
-        self.recognizer = GrowingRecognizer(model, place_map, config)
+        self.recognizer = Recognizer(PlaceSearch(model, place_map, config))
         self.methods = methods
-        self._grows = False
+        self._growing: GrowingIndex | None = None
 
     def answer(self, query: Query, frame: Frame) -> Outcome:
         """Recognise a frame and rank by every other method."""
@@ -88,17 +87,19 @@ class Runner:
 
     def _recognize(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
         """Recognise; stages loaded from a cache count with the time they once took."""
-        spent_ms = spent_ms_of(self.recognizer.model)
+        search = self.recognizer.search
+        spent_ms = spent_ms_of(search.model)
         spent_ms.clear()
-        recognition, features = self.recognizer.recognize_and_encode(frame)
+        recognition, features = self.recognizer.recognize_and_encode(search.prepare(frame))
         recognition.latency_ms.update(spent_ms)
         return recognition, features
 
     def _show(self, count: int) -> None:
-        if not self._grows:
-            self.recognizer.forget_index()
-            self._grows = True
-        self.recognizer.show(count)
+        if self._growing is None:
+            search = self.recognizer.search
+            self._growing = GrowingIndex(search.place_map)
+            search.index = self._growing.index
+        self._growing.show(count)
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:

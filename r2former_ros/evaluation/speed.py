@@ -35,7 +35,7 @@ from ..decision import PlaceFilter
 from ..geometry.poses import pose_from_yaw
 from ..mapping.build import create_map
 from ..maps.index import PlaceIndex
-from ..maps.place_map import PlaceMap
+from ..maps.table import PlaceTable
 from ..model import ImageFeatures, Model
 from ..model.backends.onnx import export_onnx
 from ..model.loading import ENGINES, assemble, configured_network
@@ -146,7 +146,7 @@ def whole_query(
     }
     return {
         name: partial(
-            Recognizer(model, PlaceMap.open(path), with_values(Config(), values)).recognize,
+            Recognizer.open(path, with_values(Config(), values), model).recognize,
             Frame(0, picture))
         for name, (model, values) in settings.items()
     }
@@ -183,7 +183,7 @@ def decide_stages(largest: int) -> Iterator[Stage]:
         images = [[row, *rng.integers(count, size=NAMED - 1)]
                   for row in range(min(count, STREET // 2))]
         seen = cycle([Hypothesis(places[row], 0.9, 0.9) for row in rows] for rows in images)
-        decision = PlaceFilter(places[:count], DecisionConfig())
+        decision = PlaceFilter(PlaceTable.of(places[:count]), DecisionConfig())
         yield f'decide in {count:,}', {'numpy': partial(_decide, decision, seen)}
 
 

@@ -67,7 +67,7 @@ class Trial:
     def map_bytes(self) -> int:
         """Return what the map takes on disk."""
         with PlaceMap.open(self.map_path) as place_map:
-            return place_map.store.byte_size()
+            return place_map.byte_size()
 
 
 def dataset_trial(

@@ -137,7 +137,7 @@ def build_map(
     with create_map(model, path, config) as place_map:
         summary = _add_session(model, place_map, frames, config, source=source, origin=origin)
         if summary.added == 0:
-            place_map.store.remove()
+            place_map.remove()
     if summary.added == 0:
         reason = f'; the last bad one: {summary.last_bad}' if summary.bad else ''
         raise MapError(f'{path}: no frame became a place ({summary.bad} bad frames{reason})')

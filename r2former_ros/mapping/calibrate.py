@@ -21,8 +21,8 @@ from scipy.spatial import cKDTree
 from ..errors import MapError
 from ..maps.calibration import Calibration, fit_probability, log_odds, score_settings
 from ..maps.index import descriptors_of
+from ..maps.search import PlaceSearch
 from ..maps.sessions import sessions_of
-from ..recognizer import Recognizer
 from ..records import Candidate, Frame, Vector
 
 MIN_SCORES = 20
@@ -30,7 +30,7 @@ Rows = NDArray[np.intp]
 
 
 def calibrate(
-    recognizer: Recognizer,
+    search: PlaceSearch,
     *,
     false_accept_rate: float,
     radius_m: float,
@@ -49,37 +49,37 @@ def calibrate(
     :raises MapError: if fewer than 20 places have others near them, or far; far ones are not
         needed with 20 pictures from outside, which are the least.
     """
-    sample = _Sample.of(recognizer, radius_m=radius_m, near_m=near_m, count=queries)
-    vectors = descriptors_of(recognizer.place_map, recognizer.places)[1]
+    sample = _Sample.of(search, radius_m=radius_m, near_m=near_m, count=queries)
+    vectors = descriptors_of(search.place_map, search.places)[1]
     negatives: list[float] = []
     positives: list[float] = []
     for row, far, near in sample:
         similarity = vectors @ vectors[row]
-        negatives += _best_odds(recognizer, row, far, similarity)
-        positives += _best_odds(recognizer, row, near, similarity)
+        negatives += _best_odds(search, row, far, similarity)
+        positives += _best_odds(search, row, near, similarity)
         on_query()
     foreign = []
     for frame in outside if len(positives) >= MIN_SCORES else ():
-        foreign.append(outside_odds(recognizer, frame))
+        foreign.append(outside_odds(search, frame))
         on_query()
     if min(len(foreign or negatives), len(positives)) < MIN_SCORES:
         known = f'{len(foreign)} pictures are from outside' if foreign else \
             f'{len(negatives)} places have others further than {radius_m:g} m'
         known += f' and {len(positives)} places have some within {near_m:g} m'
-        raise _too_few(recognizer, known)
+        raise _too_few(search, known)
     slope, intercept = fit_probability(foreign or negatives, positives)
     return Calibration(
-        settings=score_settings(recognizer.config), places=len(recognizer.places),
+        settings=score_settings(search.config), places=len(search.places),
         radius_m=radius_m, false_accept_rate=false_accept_rate, negatives=sorted(negatives),
         positives=sorted(positives), positives_from=sample.positives_from,
         slope=slope, intercept=intercept, outside=sorted(foreign),
     )
 
 
-def _too_few(recognizer: Recognizer, known: str) -> MapError:
+def _too_few(search: PlaceSearch, known: str) -> MapError:
     """Say that there are fewer scores than a calibration needs, and what to do."""
     return MapError(
-        f'{recognizer.place_map.location}: only {known}, {MIN_SCORES} needed; change --radius or '
+        f'{search.place_map.location}: only {known}, {MIN_SCORES} needed; change --radius or '
         '--near, give more pictures by --outside, or calibrate a larger map'
     )
 
@@ -101,10 +101,10 @@ class _Sample:
 
     @classmethod
     def of(
-        cls, recognizer: Recognizer, *, radius_m: float, near_m: float, count: int
+        cls, search: PlaceSearch, *, radius_m: float, near_m: float, count: int
     ) -> _Sample:
         """Take at most so many places, evenly spread over the map."""
-        places = recognizer.places
+        places = search.places
         posed = places.with_pose()
         known = np.flatnonzero(posed)
         if not len(known):
@@ -115,7 +115,7 @@ class _Sample:
             [known[found] for found in tree.query_ball_point(places.positions[rows], distance)]
             for distance in (radius_m, near_m)
         )
-        firsts = [one.first_place_id for one in sessions_of(recognizer.place_map)]
+        firsts = [one.first_place_id for one in sessions_of(search.place_map)]
         session = np.searchsorted(firsts, places.ids, 'right').clip(1)  # as session_of
         others = [found[session[found] != session[row]] for row, found in zip(rows, close)]
         if any(map(len, others)):
@@ -131,22 +131,22 @@ class _Sample:
             yield row, np.flatnonzero(far), near
 
 
-def outside_odds(recognizer: Recognizer, frame: Frame) -> float:
+def outside_odds(search: PlaceSearch, frame: Frame) -> float:
     """Return the log odds of the best score that a picture reaches on the map."""
-    query = recognizer.encode(frame)
-    return log_odds(recognizer.rerank(query, recognizer.retrieve(query))[0].score)
+    query = search.encode(search.prepare(frame))
+    return log_odds(search.rerank(query, search.retrieve(query))[0].score)
 
 
 def _best_odds(
-    recognizer: Recognizer, row: int, allowed: Rows, similarity: Vector
+    search: PlaceSearch, row: int, allowed: Rows, similarity: Vector
 ) -> list[float]:
     """Rerank the most similar of some rows for a row; return the best score, or nothing."""
     if not len(allowed):
         return []
-    ids, values = recognizer.places.ids, similarity[allowed]
-    count = min(recognizer.config.retrieval.candidates, len(allowed))
+    ids, values = search.places.ids, similarity[allowed]
+    count = min(search.config.retrieval.candidates, len(allowed))
     best = np.argpartition(-values, count - 1)[:count]
     best = best[np.argsort(-values[best], kind='stable')]
     candidates = [Candidate(int(ids[allowed[one]]), float(values[one])) for one in best]
-    hypotheses = recognizer.rerank(recognizer.stored(int(ids[row])), candidates)
+    hypotheses = search.rerank(search.features.of([int(ids[row])]), candidates)
     return [log_odds(hypotheses[0].score)]

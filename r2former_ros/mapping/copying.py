@@ -9,31 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MapError
-from ..maps.place_map import MapHeader, PlaceMap, in_database, map_exists
-from ..maps.sqlite import SqliteStore
-from ..maps.store import released_on_error
+from ..maps.place_map import MapHeader, PlaceMap, map_exists
 from ..records import Keyframe, Pose
 
 
 @contextmanager
 def new_map(path: str | Path, header: MapHeader) -> Iterator[PlaceMap]:
     """
-    Make a map that is removed again if the block ends with an error.
-
-    A file has another name until then: a kill in between leaves ``*.part`` behind, which the next
-    call replaces. In a database it leaves what was written so far, under the map's own name.
+    Make a map that exists only if the block succeeds; see ``PlaceMap.replacing``.
 
     :raises MapError: if the map exists already or cannot be written.
     """
-    if in_database(path):
-        with PlaceMap.create(path, header) as place_map, \
-                released_on_error(place_map.store.remove):
-            yield place_map
-    elif map_exists(path):
+    if map_exists(path):
         raise MapError(f'{path}: exists already; choose another name or remove it')
-    else:
-        with SqliteStore.replacing(path, header) as store:
-            yield PlaceMap(store)
+    with PlaceMap.replacing(path, header) as place_map:
+        yield place_map
 
 
 def keyframes_of(

@@ -7,16 +7,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..common.progress import Notify, noted, silent
 from ..errors import MapError
-from ..maps.place_map import MapHeader, PlaceMap, in_database
+from ..maps.place_map import MapHeader, in_database, store_type
 from ..maps.sqlite import require_map, translated
-from ..maps.store import NOTE, BlobRow, NewPlace, PlaceRow, checksum, released_on_error
+from ..maps.store import (
+    NOTE,
+    BlobRow,
+    NewPlace,
+    PlaceRow,
+    PlaceStore,
+    checksum,
+    released_on_error,
+)
 
 COLUMNS = {
     'places': 'id',
@@ -78,7 +86,7 @@ def repair_map(
             values, lost = _meta(connection)
             header, given = _header(damaged, values, built_with)
             ids, end_known = _possible_ids(damaged, connection, header.descriptor_dim)
-            with PlaceMap.create(out, header) as fresh:
+            with closing(store_type(out).create(out, header)) as fresh:
                 for key in values:
                     if key.startswith(NOTE):
                         fresh.write_note(key.removeprefix(NOTE), values[key])
@@ -128,7 +136,7 @@ def _header(
 
 
 def _copied(
-    connection: sqlite3.Connection, ids: Iterator[int], fresh: PlaceMap, end_known: bool
+    connection: sqlite3.Connection, ids: Iterator[int], fresh: PlaceStore, end_known: bool
 ) -> Repair:
     kept, last, lost, without_picture = 0, 0, [], []
     for place_id in ids:
@@ -142,7 +150,7 @@ def _copied(
         thumbnail = _blob(connection, 'thumbnails', place_id)
         if thumbnail is None:
             without_picture.append(place_id)
-        fresh.store.append([place.with_thumbnail(thumbnail or b'')])
+        fresh.append([place.with_thumbnail(thumbnail or b'')])
         kept, last = kept + 1, place_id
     known = tuple(one for one in lost if end_known or one < last)
     return Repair(kept, known, tuple(without_picture), end_known)

@@ -84,7 +84,7 @@ class PlaceIndex:
             index._add_all(*descriptors_of(place_map, places, len(index)), notify)
         else:
             return index
-        write_cache(place_map.store.index_path, {
+        write_cache(place_map.index_path, {
             **key, 'count': len(index), 'digest': places.digest(len(index)),
         }, index._write)
         return index
@@ -124,7 +124,7 @@ class PlaceIndex:
         cls, place_map: PlaceMap, places: PlaceTable, config: RetrievalConfig, key: Key
     ) -> PlaceIndex | None:
         """Read the kept index if it holds the first places of this map, else None."""
-        path = place_map.store.index_path
+        path = place_map.index_path
         kept = read_key(path)
         if kept is None or {name: kept.get(name) for name in key} != key:
             return None
@@ -259,7 +259,7 @@ def _key(kind: str, place_map: PlaceMap, config: RetrievalConfig) -> Key:
     """Say what an index is built from, but for the places."""
     return {
         'kind': kind,
-        'map_id': place_map.store.map_id,
+        'map_id': place_map.map_id,
         'fingerprint': place_map.header.fingerprint,
         'settings': [config.hnsw_links, config.hnsw_build_effort, config.ivf_lists],
     }

@@ -3,76 +3,111 @@
 """
 The map: keyframes in, places and their features out, each verified by its checksum.
 
-A map is one SQLite file, ``*.r2map``, that can be copied to the robot (``sqlite_store``), or lies
-in a PostgreSQL database (``postgres_store``). A keyframe is one transaction: a place that ``add``
-has returned is on disk, and a process killed at any instant loses at most the keyframe in flight.
+A map is one SQLite file, ``*.r2map``, that can be copied to the robot (``sqlite``), or a schema of
+a PostgreSQL database (``postgres``). A keyframe is one transaction: once ``add`` has returned, the
+place is on disk; a process that is killed loses at most the keyframe in progress.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..common.progress import Notify, noted, silent
 from ..errors import MapError
 from ..records import Keyframe, LocalFeatures, Pose, Vector
 from . import codec as local_codec
 from .store import BlobRow, MapHeader, NewPlace, PlaceStore, copy_places
-from .table import PlaceTable
+from .table import PlaceTable, pose_columns
 
-if TYPE_CHECKING:
-    from .postgres import PostgresStore
-    from .sqlite import SqliteStore
+__all__ = ['MapHeader', 'Packed', 'PlaceMap', 'in_database', 'map_exists', 'store_type']
 
-__all__ = ['MapHeader', 'PlaceMap', 'in_database', 'map_exists']
-
-
-def in_database(path: str | Path) -> bool:
-    """Say whether a map is addressed in a database, instead of by a file's path."""
-    return str(path).startswith(('postgresql:', 'postgres:'))
+Packed = tuple[bytes, bytes]
+"""The descriptor and the local features of a place, as they are stored."""
 
 
-def map_exists(path: str | Path) -> bool:
-    """
-    Say whether there is something where a map would be.
-
-    :raises MapError: if a database that is addressed cannot be asked.
-    """
-    return _engine(path).exists(path)
-
-
-def _engine(path: str | Path) -> type[SqliteStore] | type[PostgresStore]:
-    if in_database(path):
-        from .postgres import PostgresStore
-
-        return PostgresStore
+def _sqlite() -> type[PlaceStore]:
     from .sqlite import SqliteStore
 
     return SqliteStore
 
 
+def _postgres() -> type[PlaceStore]:
+    from .postgres import PostgresStore
+
+    return PostgresStore
+
+
+STORES: dict[str, Callable[[], type[PlaceStore]]] = {
+    '': _sqlite,
+    'postgresql': _postgres,
+    'postgres': _postgres,
+}
+"""The kinds of store, by the scheme of a map's address: a plain path has none."""
+
+
+def in_database(path: str | Path) -> bool:
+    """Say whether a map's address is in a database rather than a file's path."""
+    return _scheme(path) != ''
+
+
+def map_exists(path: str | Path) -> bool:
+    """
+    Say whether something is at a map's address.
+
+    :raises MapError: if its database cannot be reached.
+    """
+    return store_type(path).exists(path)
+
+
+def _scheme(path: str | Path) -> str:
+    scheme = str(path).partition(':')[0]
+    return scheme if scheme in STORES and str(path) != scheme else ''
+
+
+def store_type(path: str | Path) -> type[PlaceStore]:
+    """Return the kind of store for an address."""
+    return STORES[_scheme(path)]()
+
+
 class PlaceMap:
-    """A map that is open."""
+    """An open map. It keeps nothing in memory: what it returns is read from its store."""
 
     def __init__(self, store: PlaceStore) -> None:
-        self.store = store
+        self._store = store
         self.header = store.header
         self.location = store.location
-        self._preloaded: dict[int, tuple[bytes, bytes]] = {}
+        self.map_id = store.map_id
+        self.index_path = store.index_path
 
     @classmethod
     def create(cls, path: str | Path, header: MapHeader) -> PlaceMap:
         """
-        Make an empty map that can be added to.
+        Make an empty map, open for writing.
 
         :param path: a file, or ``postgresql://USER@HOST:PORT/DATABASE#MAP``.
         :raises MapError: if it exists already or cannot be written.
         """
-        return cls(_engine(path).create(path, header))
+        return cls(store_type(path).create(path, header))
+
+    @classmethod
+    @contextmanager
+    def replacing(cls, path: str | Path, header: MapHeader) -> Iterator[PlaceMap]:
+        """
+        Make an empty map that replaces the one at its address once the block has succeeded.
+
+        If the block fails, what was there stays. In a database, where nothing may be there yet, a
+        kill leaves what was written so far; next to a file, it leaves ``*.part``, which the next
+        call overwrites.
+
+        :raises MapError: if it cannot be written.
+        """
+        with store_type(path).replacing(path, header) as store:
+            yield cls(store)
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = False) -> PlaceMap:
@@ -80,16 +115,17 @@ class PlaceMap:
         Open a map.
 
         :param path: a file, or ``postgresql://USER@HOST:PORT/DATABASE#MAP``.
-        :param writable: places can be added, by one writer at a time; else the map is not changed.
-        :raises MapError: if it is missing, damaged, no map, of another format, or being written.
+        :param writable: whether places can be added, by one writer at a time.
+        :raises MapError: if it is missing, damaged, not a map, of another format, or, to be
+            written, is being written already.
         """
-        return cls(_engine(path).open(path, writable=writable))
+        return cls(store_type(path).open(path, writable=writable))
 
     def require_weights(self, fingerprint: str, weights: str) -> None:
         """
-        Refuse other weights than those the map was built with: descriptors would not compare.
+        Check that the map was built with these weights: only then can descriptors be compared.
 
-        :raises MapError: naming both.
+        :raises MapError: otherwise, naming both.
         """
         if fingerprint != self.header.fingerprint:
             raise MapError(
@@ -110,41 +146,58 @@ class PlaceMap:
         self.close()
 
     def __len__(self) -> int:
-        return self.store.count()
+        return self._store.count()
 
     def close(self) -> None:
-        """Close the map; a writer lets the next one in."""
-        self.store.close()
+        """Close the map; this releases a writer's lock."""
+        self._store.close()
+
+    def remove(self) -> None:
+        """Close the map, which is open for writing, and remove it with all its places."""
+        self._store.remove()
+
+    def byte_size(self) -> int:
+        """Return the size of the map on disk."""
+        return self._store.byte_size()
 
     def add(self, keyframe: Keyframe) -> int:
         """
-        Add a place in one transaction and return its id; then it is safely on disk.
+        Add a place in one transaction and return its id; by then it is on disk.
 
-        :raises MapError: if the sizes do not fit the map, or it cannot be written.
+        :raises MapError: if its features do not fit the map, or the map cannot be written.
         """
         return self.add_all([keyframe])[0]
 
     def add_all(self, keyframes: Iterable[Keyframe]) -> list[int]:
         """
-        Add many places in one transaction and return their ids: all of them or, on an error, none.
+        Add many places in one transaction, all or none, and return their ids.
 
         :raises MapError: as ``add``.
         """
-        return self.store.append(map(self._new_place, keyframes))
+        return self._store.append(map(self._new_place, keyframes))
+
+    def copy_from(self, source: PlaceMap) -> int:
+        """
+        Copy all places, with their ids, and all notes into this map, which is empty.
+
+        :returns: the number of places.
+        :raises MapError: if anything is damaged.
+        """
+        return copy_places(source._store, self._store)
 
     def places(self) -> PlaceTable:
-        """Return all places by id, in the order of their ids; a reader sees those added since."""
-        return PlaceTable(self.location, self.store.places())
+        """Read all places, in the order of their ids."""
+        return PlaceTable(self.location, self._store.places())
 
     def descriptors(self, after: int = 0) -> tuple[list[int], Vector]:
         """
-        Return ids and descriptors (P, D) float32 of all places with larger ids than ``after``.
+        Return ids and descriptors (P, D) float32 of all places with ids above ``after``.
 
         :raises MapError: if one is damaged.
         """
         ids: list[int] = []
         joined = bytearray()
-        for row in self.store.descriptors(after):
+        for row in self._store.descriptors(after):
             ids.append(row.place_id)
             joined += self._intact(row)
         dim = self.header.descriptor_dim
@@ -153,92 +206,102 @@ class PlaceMap:
                            'see r2former map check')
         return ids, np.frombuffer(joined, '<f4').reshape(len(ids), dim)
 
-    def preload(self, budget_mb: int, notify: Notify = silent) -> int:
+    def all_packed(self) -> Iterator[tuple[int, Packed]]:
         """
-        Read features into memory, as stored, up to a budget; return how many places.
+        Yield id and packed features of all places.
 
         :raises MapError: if one is damaged.
         """
-        left = budget_mb * 2**20
-        rows = self.store.features()
-        for descriptor, local in noted(rows, 'preloaded places', len(self), notify):
-            blobs = self._intact(descriptor), self._intact(local)
-            left -= sum(map(len, blobs))
-            if left < 0:
-                break
-            self._preloaded[descriptor.place_id] = blobs
-        return len(self._preloaded)
+        for descriptor, local in self._store.features():
+            yield descriptor.place_id, (self._intact(descriptor), self._intact(local))
 
-    def release_preloaded(self) -> dict[int, tuple[bytes, bytes]]:
-        """Hand over what is preloaded, descriptor and local features by id, and forget it."""
-        released, self._preloaded = self._preloaded, {}
-        return released
+    def packed(self, place_id: int) -> Packed:
+        """
+        Return the packed features of a place.
+
+        :raises MapError: if it is missing or damaged.
+        """
+        rows = self._store.features_of(place_id)
+        if rows is None:
+            raise MapError(f'{self.location}: has no place {place_id}')
+        return self._intact(rows[0]), self._intact(rows[1])
+
+    def unpacked(
+        self, packed: Sequence[Packed], *, widen: bool = True
+    ) -> tuple[list[Vector], list[LocalFeatures]]:
+        """
+        Unpack descriptors and local features of places of this map.
+
+        :param widen: False leaves local features in float16 if they are stored so.
+        """
+        header = self.header
+        return (
+            [np.frombuffer(descriptor, '<f4') for descriptor, _ in packed],
+            [local_codec.decode(local, header.local_dtype, header.local_dim, widen=widen)
+             for _, local in packed],
+        )
 
     def features(
         self, place_ids: Sequence[int], *, widen: bool = True
     ) -> tuple[list[Vector], list[LocalFeatures]]:
         """
-        Return descriptors and local features of places, from memory or, by id, from the store.
+        Read descriptors and local features of places.
 
-        :param widen: False leaves local features in float16 where they are stored so.
+        :param widen: as for ``unpacked``.
         :raises MapError: if a place is missing or damaged.
         """
-        blobs = [self._preloaded.get(one) or self._read_features(one) for one in place_ids]
-        header = self.header
-        return (
-            [np.frombuffer(descriptor, '<f4') for descriptor, _ in blobs],
-            [local_codec.decode(local, header.local_dtype, header.local_dim, widen=widen)
-             for _, local in blobs],
-        )
+        return self.unpacked([self.packed(one) for one in place_ids], widen=widen)
 
     def thumbnail(self, place_id: int) -> bytes:
         """
-        Return the JPEG of a place, empty where none was stored.
+        Return the JPEG of a place; empty if none was stored.
 
         :raises MapError: if the place is missing or damaged.
         """
-        row = self.store.thumbnail_of(place_id)
+        row = self._store.thumbnail_of(place_id)
         if row is None:
             raise MapError(f'{self.location}: has no place {place_id}')
         return self._intact(row)
 
     def copy_to(self, path: str | Path) -> int:
         """
-        Write all places to a single file, in place of what is there; return how many they are.
+        Write all places to a file, which is replaced, and return their number.
 
-        Keyframes may be added meanwhile, also from another thread: what was on disk at the start
-        is copied, under the same ids. The copy is a map of its own, with another ``map_id``.
+        Keyframes may be added meanwhile, even from another thread: the copy has those that were on
+        disk at the start, under the same ids. It is a map of its own, with another ``map_id``.
 
         :raises MapError: if a place is damaged, or the file cannot be written.
         """
-        from .sqlite import SqliteStore
-
         if in_database(path) or Path(path).resolve() == Path(self.location).resolve():
-            raise MapError(f'{path}: is the map itself, or no file; choose another name for the '
-                           'copy')
+            raise MapError(f'{path}: is this map itself, or not a file; choose another name for '
+                           'the copy')
         with PlaceMap.open(self.location) as source, \
-                SqliteStore.replacing(path, self.header) as target:
-            return copy_places(source.store, target)
+                PlaceMap.replacing(path, self.header) as target:
+            return target.copy_from(source)
 
     def note(self, name: str) -> Any:
         """
-        Return what ``write_note`` stored under a name, None where nothing was.
+        Return what ``write_note`` stored under a name; None if nothing was.
 
         :raises MapError: if it is damaged.
         """
-        return self.store.note(name)
+        return self._store.note(name)
+
+    def note_names(self) -> list[str]:
+        """Return the names of all notes."""
+        return self._store.note_names()
 
     def write_note(self, name: str, value: Any) -> None:
         """
-        Store what JSON can hold beside the header, in place of what was there, in one transaction.
+        Store a JSON value under a name, replacing the previous one, in one transaction.
 
         :raises MapError: if the map cannot be written.
         """
-        self.store.write_note(name, value)
+        self._store.write_note(name, value)
 
     def problems(self) -> Iterator[str]:
-        """Look through the whole map and yield one line for each thing that is wrong."""
-        yield from self.store.damage()
+        """Check the whole map and yield a line for each problem."""
+        yield from self._store.damage()
         places = self.places()
         for place_id in places:
             try:
@@ -246,12 +309,12 @@ class PlaceMap:
             except MapError:
                 yield f'place {place_id}: does not match its checksum'
         seen = set()
-        for descriptor, local in self.store.features():
+        for descriptor, local in self._store.features():
             seen.add(descriptor.place_id)
             yield from self._problems_of(descriptor, local)
         for place_id in seen.symmetric_difference(places):
             yield f'place {place_id}: has features but no place, or no features'
-        for row in self.store.thumbnails():
+        for row in self._store.thumbnails():
             if not row.intact:
                 yield f'place {row.place_id}: thumbnail does not match its checksum'
 
@@ -268,35 +331,24 @@ class PlaceMap:
     def _new_place(self, keyframe: Keyframe) -> NewPlace:
         return NewPlace(
             keyframe.stamp_ns,
-            *self._pose_columns(keyframe.map_T_camera),
+            *pose_columns(self._checked_pose(keyframe.map_T_camera)),
             source=keyframe.source,
             descriptor=self._checked_descriptor(keyframe.descriptor),
             local=local_codec.encode(keyframe.local_features, self.header.local_dtype),
             thumbnail=keyframe.thumbnail,
         )
 
-    def _pose_columns(
-        self, pose: Pose | None
-    ) -> tuple[float | None, float | None, float | None, bytes | None]:
-        if pose is None:
-            return None, None, None, None
-        if not np.isfinite(pose).all():
-            raise MapError(f'{self.location}: a pose with values that are not finite; give None '
-                           'where the pose is unknown')
-        x, y, z = (pose[:3, 3] + 0.0).tolist()  # SQLite turns -0.0, which has other bits, into 0.0
-        return x, y, z, np.ascontiguousarray(pose[:3, :3], '<f8').tobytes()
+    def _checked_pose(self, pose: Pose | None) -> Pose | None:
+        if pose is not None and not np.isfinite(pose).all():
+            raise MapError(f'{self.location}: a pose has values that are not finite; use None for '
+                           'an unknown pose')
+        return pose
 
     def _checked_descriptor(self, descriptor: Vector) -> bytes:
         if descriptor.shape != (self.header.descriptor_dim,) or not np.isfinite(descriptor).all():
             raise MapError(f'{self.location}: descriptor of shape {descriptor.shape}, finite '
                            f'values of shape ({self.header.descriptor_dim},) expected')
         return descriptor.astype('<f4').tobytes()
-
-    def _read_features(self, place_id: int) -> tuple[bytes, bytes]:
-        rows = self.store.features_of(place_id)
-        if rows is None:
-            raise MapError(f'{self.location}: has no place {place_id}')
-        return self._intact(rows[0]), self._intact(rows[1])
 
     def _intact(self, row: BlobRow) -> bytes:
         if not row.intact:

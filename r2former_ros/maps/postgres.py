@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,8 +148,19 @@ class PostgresStore:
             enter(where, connection)
             return cls(where, connection)
 
-    @staticmethod
-    def exists(address: str | Path) -> bool:
+    @classmethod
+    @contextmanager
+    def replacing(cls, address: str | Path, header: MapHeader) -> Iterator[PostgresStore]:
+        """
+        Make a map that is removed again if the block fails; a kill leaves what was written so far.
+
+        :raises MapError: if there is one of this name: a map in a database is not overwritten.
+        """
+        with closing(cls.create(address, header)) as store, released_on_error(store.remove):
+            yield store
+
+    @classmethod
+    def exists(cls, address: str | Path) -> bool:
         """
         Say whether there is a map, or something else of its name.
 
@@ -195,11 +207,11 @@ class PostgresStore:
             self._connection.cursor().executemany(INSERT, rows())
         return ids
 
-    def places(self) -> Sequence[PlaceRow]:
-        """Return all rows of places, by id; as plain tuples, which are quicker."""
+    def places(self) -> Iterator[PlaceRow]:
+        """Yield all rows of places, by id; as plain tuples, which are quicker."""
         rows: list[Any] = self._all(
             'SELECT id, stamp_ns, x, y, z, rotation, source, checksum FROM places ORDER BY id')
-        return rows
+        yield from rows
 
     def descriptors(self, after: int) -> Iterator[BlobRow]:
         """Yield the descriptors of places with larger ids than ``after``, by id."""

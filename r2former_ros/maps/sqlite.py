@@ -16,7 +16,7 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,8 @@ class SqliteStore:
             with closing(cls.create(part, header)) as store, released_on_error(store.remove):
                 yield store
 
-    @staticmethod
-    def exists(path: str | Path) -> bool:
+    @classmethod
+    def exists(cls, path: str | Path) -> bool:
         """Say whether there is a file of this name."""
         return Path(path).exists()
 
@@ -205,11 +205,11 @@ class SqliteStore:
                 raise
         return ids
 
-    def places(self) -> Sequence[PlaceRow]:
-        """Return all rows of places, by id; as plain tuples, which are quicker."""
+    def places(self) -> Iterator[PlaceRow]:
+        """Yield all rows of places, by id; as plain tuples, which are quicker."""
         query = 'SELECT id, stamp_ns, x, y, z, rotation, source, checksum FROM places ORDER BY id'
         with translated(self._path):
-            return self._connection.execute(query).fetchall()
+            yield from self._connection.execute(query)
 
     def descriptors(self, after: int) -> Iterator[BlobRow]:
         """Yield the descriptors of places with larger ids than ``after``, by id."""

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a map needs from the place where its rows lie: the same few calls for every engine.
+What a map needs from its store: the same few calls for SQLite and PostgreSQL.
 
-A store moves rows; what they mean is known to ``place_map`` alone. Every row ends in the CRC-32
-of its other columns, so that whoever reads it can tell whether it is what was written.
+A store moves rows; only ``place_map`` knows what they mean. Every row ends in the CRC-32 of its
+other columns, so that a reader can tell whether it is what was written.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,17 +23,17 @@ from .. import __version__
 from ..errors import MapError
 
 FORMAT_VERSION = 2
-SAVE = 'restore a copy, or save what is intact by r2former map check --repair'
-"""What to do about a damaged row of meta."""
+SAVE = 'restore a copy, or save what is intact with r2former map check --repair'
+"""The remedy for a damaged row of meta."""
 NOTE = 'note.'
-"""Keys of meta that start so are notes, the others belong to the header."""
+"""Prefix of the keys of notes in meta; the other keys are the header."""
 COPIED_AT_ONCE = 256
-"""Places of one transaction while a map is copied."""
+"""Places per transaction while a map is copied."""
 
 
 @dataclass(frozen=True)
 class MapHeader:
-    """What all places of a map have in common: how they were made and how they are stored."""
+    """What all places of a map share: how they were made and how they are stored."""
 
     fingerprint: str
     weights: str
@@ -46,7 +46,7 @@ class MapHeader:
 
 
 class PlaceRow(NamedTuple):
-    """A row of places: stamp, position in metres (None: pose unknown), 3x3 float64, source."""
+    """A row of places: stamp, position in metres (None: unknown), rotation 3x3 float64, source."""
 
     place_id: int
     stamp_ns: int
@@ -74,7 +74,7 @@ class BlobRow(NamedTuple):
 
 @dataclass(frozen=True)
 class NewPlace:
-    """What is written for one keyframe. ``place_id`` 0: the next free one."""
+    """The columns of a keyframe to be written. ``place_id`` 0: the next free one."""
 
     stamp_ns: int
     x: float | None
@@ -108,36 +108,58 @@ class NewPlace:
 
 
 class PlaceStore(Protocol):
-    """A map's rows in some engine. Each call raises MapError naming ``location``."""
+    """
+    A map's rows in a file or database. Each call raises MapError naming ``location``.
+
+    A new kind of store implements this, and gets a row in ``place_map.STORES``.
+    """
 
     location: str
-    """File or address, as messages name it."""
+    """File or address, for messages."""
     header: MapHeader
     map_id: str
-    """Drawn when the map was made: no two maps have the same."""
+    """A random id: no two maps share one."""
     index_path: Path
-    """Where a built index may be kept."""
+    """Where a search index may be cached."""
+
+    @classmethod
+    def create(cls, path: str | Path, header: MapHeader) -> PlaceStore:
+        """Make an empty map, open for writing."""
+
+    @classmethod
+    def open(cls, path: str | Path, *, writable: bool) -> PlaceStore:
+        """Open a map."""
+
+    @classmethod
+    def exists(cls, path: str | Path) -> bool:
+        """Say whether something is at this address."""
+
+    @classmethod
+    def replacing(
+        cls, path: str | Path, header: MapHeader
+    ) -> AbstractContextManager[PlaceStore]:
+        """Make an empty map that replaces what is at its address once the block has succeeded."""
 
     def close(self) -> None:
-        """Let go of file or connection, and of the writer's lock."""
+        """Close the file or connection, and release the writer's lock."""
 
     def remove(self) -> None:
-        """Close the map, which is being written, and remove it with all its places."""
+        """Close the map, which is open for writing, and remove it with all its places."""
 
     def count(self) -> int:
         """Return the number of places."""
 
     def byte_size(self) -> int:
-        """Return what the map takes on disk."""
+        """Return the size of the map on disk."""
 
     def append(self, places: Iterable[NewPlace]) -> list[int]:
-        """Write places in one transaction; once their ids are returned they are on disk."""
+        """Write places in one transaction; they are on disk when their ids are returned."""
 
-    def places(self) -> Sequence[PlaceRow]:
-        """Return all rows of places, by id."""
+    def places(self) -> Iterator[PlaceRow]:
+        """Yield all rows of places, by id."""
 
     def descriptors(self, after: int) -> Iterator[BlobRow]:
-        """Yield the descriptors of places with larger ids than ``after``, by id."""
+        """Yield the descriptors of places with ids above ``after``, by id."""
 
     def features(self) -> Iterator[tuple[BlobRow, BlobRow]]:
         """Yield descriptor and local features of all places, by id."""
@@ -152,23 +174,23 @@ class PlaceStore(Protocol):
         """Yield all thumbnails, by id."""
 
     def note(self, name: str) -> Any:
-        """Return what was written under a name beside the header, None where nothing was."""
+        """Return the value stored under a name; None if there is none."""
 
     def note_names(self) -> list[str]:
         """Return the names of all notes."""
 
     def write_note(self, name: str, value: Any) -> None:
-        """Write what JSON can hold under a name, in one transaction."""
+        """Store a JSON value under a name, in one transaction."""
 
     def damage(self) -> Iterator[str]:
-        """Yield a line for each thing that the engine itself finds wrong."""
+        """Yield a line for each problem that the storage engine itself finds."""
 
 
 def copy_places(source: PlaceStore, target: PlaceStore) -> int:
     """
-    Write all places, with their ids, and all notes to an empty map; return how many they are.
+    Copy all places, with their ids, and all notes into an empty map; return their number.
 
-    Places that are added meanwhile are left out.
+    Places added meanwhile are left out.
 
     :raises MapError: if anything is damaged.
     """
@@ -181,7 +203,7 @@ def copy_places(source: PlaceStore, target: PlaceStore) -> int:
 
 
 def _new_places(store: PlaceStore) -> Iterator[NewPlace]:
-    for place in map(PlaceRow._make, store.places()):
+    for place in [PlaceRow._make(one) for one in store.places()]:
         features, thumbnail = store.features_of(place.place_id), store.thumbnail_of(place.place_id)
         intact = checksum(*place[:-1]) == place.checksum
         if not intact or not features or not thumbnail \
@@ -204,7 +226,7 @@ def released_on_error(release: Callable[[], None]) -> Iterator[None]:
 
 
 def checksum(*columns: int | float | str | bytes | None) -> int:
-    """Return the CRC-32 over columns in their order; None counts as nothing."""
+    """Return the CRC-32 over columns in their order; None is skipped."""
     crc = 0
     for column in columns:
         if column is None:
@@ -234,7 +256,7 @@ def note_row(name: str, value: Any) -> tuple[str, str, int]:
 
 def read_note(location: str, row: tuple[str, str, int] | None) -> Any:
     """
-    Return what a row made by ``note_row`` holds, None where there is none.
+    Return the value in a row made by ``note_row``; None without a row.
 
     :raises MapError: if it is damaged.
     """

@@ -12,6 +12,7 @@ from rclpy.lifecycle import LifecycleNode
 from ..config import Config, options, with_values
 from ..errors import ConfigError
 from ..maps.calibration import calibration_for
+from ..maps.search import PlaceSearch
 from ..model import Model
 from ..model.loading import load_configured
 from ..recognizer import Recognizer
@@ -39,14 +40,14 @@ class Configured:
         self._log = node.get_logger()
         with ExitStack() as opened:
             self.recognizer = self._open(opened)
-            self.recognizer.warm_up()
+            self.recognizer.search.warm_up()
             opened.pop_all()
         self._describe()
 
     @property
     def has_saved_map(self) -> bool:
         """Whether a saved map is open; otherwise the empty map of this drive stands in for it."""
-        return self.loops is None or self.recognizer.place_map is not self.loops.place_map
+        return self.loops is None or self.recognizer.search.place_map is not self.loops.place_map
 
     @property
     def consumers(self) -> list[Consumer]:
@@ -61,7 +62,7 @@ class Configured:
         """
         known = {setting.name for setting in options()}
         given = {name: value for name, value in values.items() if name in known}
-        calibration_for(self.recognizer.place_map, with_values(self.config, given))
+        calibration_for(self.recognizer.search.place_map, with_values(self.config, given))
 
     def use(self, config: Config) -> None:
         """Apply settings that may change at run time."""
@@ -80,22 +81,22 @@ class Configured:
             raise ConfigError('no saved map is open: configure the node with one first')
         old = self.recognizer
         self.recognizer = Recognizer.open(
-            self.config.map.path, self.config, old.model, self._log.info)
-        old.place_map.close()
+            self.config.map.path, self.config, old.search.model, self._log.info)
+        old.close()
 
     def close(self) -> None:
         """Close the maps."""
         if self.has_saved_map:
-            self.recognizer.place_map.close()
+            self.recognizer.close()
         if self.loops is not None:
             self.loops.close()
 
     def facts(self) -> dict[str, str]:
         """Return what diagnostics report about map, drive, weights and device."""
-        model = self.recognizer.model
+        model = self.recognizer.search.model
         return {
             'map': self.config.map.path,
-            'places': str(len(self.recognizer.index)),
+            'places': str(len(self.recognizer.search.index)),
             **(self.loops.facts() if self.loops else {}),
             'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
             'device': str(model.device),
@@ -106,16 +107,16 @@ class Configured:
         config = self.config
         if config.map.path:
             recognizer = Recognizer.open(config.map.path, config, notify=self._log.info)
-            opened.callback(recognizer.place_map.close)
+            opened.callback(recognizer.close)
             if config.loop_closure.enabled:
-                self._begin_drive(recognizer.model, opened)
+                self._begin_drive(recognizer.search.model, opened)
             return recognizer
         if not config.loop_closure.enabled:
             raise ConfigError('map.path is empty: give a map (map:=site.r2map)')
         model = load_configured(config)
         loops = self._begin_drive(model, opened)
         # Nothing is recognized on the map of the drive: it is indexed now, while it is empty.
-        return Recognizer(model, loops.place_map, config)
+        return Recognizer(PlaceSearch(model, loops.place_map, config))
 
     def _begin_drive(self, model: Model, opened: ExitStack) -> LoopReporter:
         self.loops = LoopReporter(self._node, model, self.config, self.odometry)
@@ -124,12 +125,12 @@ class Configured:
         return self.loops
 
     def _describe(self) -> None:
-        model = self.recognizer.model
+        model = self.recognizer.search.model
         self._log.info(
-            f'map {self.config.map.path or "none"} with {len(self.recognizer.index)} places; '
+            f'map {self.config.map.path or "none"} with {len(self.recognizer.search.index)} places; '
             f'{model.origin.text}, {model.spec.preset}, on {model.device} ({model.backend})'
         )
         if not model.origin.trained:
             self._log.warning('untrained weights: results mean nothing')
-        elif not self.recognizer.reranks:
+        elif not self.recognizer.search.reranks:
             self._log.warning('untrained reranker: hypotheses are ranked by similarity')

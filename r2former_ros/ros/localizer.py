@@ -123,7 +123,7 @@ class Localizer(LifecycleNode):
             if self.active is not None:
                 self.active.worker.recognizer = self.configured.recognizer
             self.reset()
-        return len(self.configured.recognizer.index)
+        return len(self.configured.recognizer.search.index)
 
     def reset(self) -> bool:
         """Forget the images seen so far; False unless the node is active."""

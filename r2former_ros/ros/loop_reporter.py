@@ -12,13 +12,13 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
-from ..config import Config, with_values
+from ..config import Config
 from ..errors import MapError, R2FormerError
 from ..geometry.cameras import supports
 from ..mapping.build import create_map
 from ..maps.place_map import PlaceMap
+from ..maps.search import PlaceSearch
 from ..model import Model
-from ..recognizer import Recognizer
 from ..records import Frame, Pose, PosedFrame
 from ..slam.loop_closure import LoopCloser
 from .conversions import camera_from, loop_message
@@ -44,7 +44,7 @@ class LoopReporter:
         self.config = config
         self.place_map = begin_map(model, config)
         try:
-            past = Recognizer(model, self.place_map, of_drive(config))
+            past = PlaceSearch(model, self.place_map, config)
         except BaseException:
             end_map(self.place_map)
             raise
@@ -61,7 +61,7 @@ class LoopReporter:
     def use(self, config: Config) -> None:
         """Take settings that may change at run time."""
         self.config = self.closer.config = config
-        self.closer.past.use(of_drive(config))
+        self.closer.past.config = config
 
     def take(self, seen: Seen) -> None:
         """
@@ -89,7 +89,8 @@ class LoopReporter:
         frame = seen.frame
         posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}')
         result = self.closer.offer(
-            posed, seen.features, saved=seen.recognizer, known=seen.recognition.hypotheses)
+            posed, seen.features, saved=seen.recognizer.search,
+            known=seen.recognition.hypotheses)
         for loop in result.loops if result else ():
             frame_id = self.config.map.frame_id if loop.in_saved_map else self._odometry.frame_id
             self._publisher.publish(loop_message(loop, frame_id))
@@ -136,11 +137,6 @@ class LoopReporter:
             response.success, response.message = True, f'{count} places in {target}'
         self._node.get_logger().info(f'save_map: {response.message}')
         return response
-
-
-def of_drive(config: Config) -> Config:
-    """Return the settings for the map of a drive, which is never calibrated."""
-    return with_values(config, {'decision.false_accept_rate': 0.0})
 
 
 def begin_map(model: Model, config: Config) -> PlaceMap:

@@ -84,8 +84,8 @@ def places_marker(recognizer: Recognizer) -> Marker:
     marker = _marker('places', Marker.POINTS, 0.5)
     marker.frame_locked = True
     marker.color = GREY
-    marker.points = [_point(place.map_T_camera[:3, 3]) for place in recognizer.places.values()
-                     if place.map_T_camera is not None]
+    places = recognizer.search.places
+    marker.points = [_point(one) for one in places.positions[places.with_pose()]]
     return marker
 
 
@@ -122,7 +122,7 @@ def debug_picture(seen: Seen) -> Image:
     place = _thumbnail(recognizer, best)
     picture = np.ascontiguousarray(np.hstack([query, place]))
     if best is not None:
-        features = recognizer.place_map.features([best.place.place_id])[1][0]
+        features = recognizer.search.local_features(best.place.place_id)
         for start, end in _lines(seen.features.local_features_of(0), features, recognizer,
                                  query.shape[1], place.shape[1]):
             cv2.line(picture, start, end, GREEN, 1, cv2.LINE_AA)
@@ -148,7 +148,7 @@ def _caption(recognition: Recognition) -> str:
 
 def _thumbnail(recognizer: Recognizer, best: Hypothesis | None) -> Image:
     """Return the picture of a place, black where the map holds none."""
-    jpeg = recognizer.place_map.thumbnail(best.place.place_id) if best else b''
+    jpeg = recognizer.search.place_map.thumbnail(best.place.place_id) if best else b''
     if not jpeg:
         return np.zeros((PICTURE_HEIGHT, PICTURE_HEIGHT * 4 // 3, 3), np.uint8)
     return _at_height(decode_compressed(CompressedImage(format='jpeg', data=jpeg)))
@@ -171,7 +171,7 @@ def _lines(
 
 def _pixels(features: LocalFeatures, recognizer: Recognizer, width: int) -> NDArray[np.float64]:
     """Return (N, 2) positions in a picture of a width and of ``PICTURE_HEIGHT``."""
-    spec = recognizer.model.spec
+    spec = recognizer.search.model.spec
     shares = features.xy * max(spec.image_height, spec.image_width)
     shares = shares / [spec.image_width, spec.image_height]
     return np.asarray(shares * [width, PICTURE_HEIGHT], np.float64)

@@ -14,17 +14,15 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import rclpy
-import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ..common.newest import Counters, NewestPipeline
 from ..errors import ImageError, R2FormerError
 from ..geometry.pose_buffer import PoseBuffer
+from ..maps.search import Prepared
 from ..recognizer import Recognizer
-from ..records import Frame
 from .conversions import frame_from, stamp_ns_from
 from .inputs import ImageLike
 from .seen import Consumer, Seen
@@ -32,14 +30,6 @@ from .statistics import Statistics
 
 REPEAT_S = 10.0
 """Shortest time between two log lines about an error that every image may repeat."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A decoded image and the network's input made from it."""
-
-    frame: Frame
-    pixels: torch.Tensor
 
 
 class ImageWorker:
@@ -91,8 +81,7 @@ class ImageWorker:
     def prepare(self, message: ImageLike) -> Prepared | None:
         """Decode an image and make the network's input of it; None if it cannot be used."""
         with self._guard(stamp_ns_from(message.header.stamp)):
-            frame = frame_from(message)
-            return Prepared(frame, self.recognizer.prepare(frame))
+            return self.recognizer.search.prepare(frame_from(message))
         return None
 
     def work(self, prepared: Prepared) -> bool:
@@ -107,8 +96,7 @@ class ImageWorker:
     def _see(self, prepared: Prepared) -> Seen:
         frame, recognizer = prepared.frame, self.recognizer
         odom_T_camera = self._odometry.at(frame.stamp_ns)
-        recognition, features = recognizer.recognize_and_encode(
-            frame, odom_T_camera, prepared.pixels)
+        recognition, features = recognizer.recognize_and_encode(prepared, odom_T_camera)
         self._statistics.saw(recognition, time.monotonic())
         return Seen(recognizer, frame, recognition, features, odom_T_camera)
 

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Loop closure: grow a map while driving, and say where the robot has been before.
+Loop closure: grow a map while driving, and recognize where the robot has been before.
 
 ``LoopCloser.offer`` takes each frame with its odometry. A keyframe is compared with the robot's
-own past, without what it saw just now, and then becomes a place of the map itself: its image is
-encoded once for both.
+past, except its recent part, and then becomes a place of the growing map. Its image is encoded
+only once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..geometry.poses import distance_m
 from ..geometry.relative_view import relative_view
 from ..mapping.build import keyframe_from
 from ..mapping.keyframes import KeyframeRule
+from ..maps.search import PlaceSearch
 from ..model import ImageFeatures
-from ..recognizer import Recognizer
 from ..records import (
     NOT_VERIFIED,
     Camera,
@@ -38,9 +38,9 @@ from ..records import (
 @dataclass(frozen=True)
 class KeyframeResult:
     """
-    What became of a keyframe: its place id, and the loop closures it gave.
+    The place id of a keyframe and its loop closures.
 
-    ``best`` is the best hypothesis in the robot's own past, accepted or not.
+    ``best`` is the best hypothesis in the robot's past, accepted or not.
     """
 
     place_id: int
@@ -49,7 +49,7 @@ class KeyframeResult:
 
 
 class LoopFilter:
-    """Accept a best place when those of the keyframes before it lie where the robot drove."""
+    """Accept a place once the best places of consecutive keyframes agree with the motion."""
 
     def __init__(self, config: LoopClosureConfig, min_inliers: int) -> None:
         self.config = config
@@ -58,7 +58,7 @@ class LoopFilter:
         self._agreeing = 0
 
     def accepts(self, best: Hypothesis | None, pose: Pose | None) -> bool:
-        """Take the best hypothesis of the next keyframe, at ``odom_T_camera``, into account."""
+        """Decide on the best hypothesis of the next keyframe, at ``odom_T_camera``."""
         if best is None or not self._good(best):
             self._last, self._agreeing = None, 0
             return False
@@ -82,14 +82,13 @@ class LoopFilter:
 
 
 class LoopCloser:
-    """The robot's own past as a growing map, and the search in it."""
+    """The robot's past as a growing map, and the search in it."""
 
-    def __init__(self, past: Recognizer, config: Config) -> None:
+    def __init__(self, past: PlaceSearch, config: Config) -> None:
         """
         Begin a drive.
 
-        :param past: on a map that can be added to, made for this drive: the poses of another one
-            are in another odometry frame.
+        :param past: searches a writable map made for this drive, whose frame is its odometry's.
         """
         self.past = past
         self.config = config
@@ -107,14 +106,14 @@ class LoopCloser:
         posed: PosedFrame,
         query: ImageFeatures | None = None,
         *,
-        saved: Recognizer | None = None,
+        saved: PlaceSearch | None = None,
         known: Sequence[Hypothesis] = (),
     ) -> KeyframeResult | None:
         """
         Take the next frame; its pose is ``odom_T_camera``, None without odometry.
 
-        :param query: the frame's features, if they were computed already.
-        :param saved: the recognizer of a saved map, and ``known`` its hypotheses for this frame.
+        :param query: the frame's features, if computed already.
+        :param saved: searches a saved map, where it found the hypotheses ``known``.
         :returns: None for a frame between keyframes.
         :raises ImageError: if the frame holds no usable picture.
         :raises MapError: if the grown map cannot be written.
@@ -122,7 +121,7 @@ class LoopCloser:
         self._travel(posed.map_T_camera)
         if not self.rule.takes(posed):
             return None
-        query = query or self.past.encode(posed.frame)
+        query = query or self.past.encode(self.past.prepare(posed.frame))
         keyframe = keyframe_from(posed, query, self.config.map.thumbnail_width)
         old = self.past.rerank(query, self._old_candidates(query, posed.frame.stamp_ns))
         best = self._checked_best(keyframe, old, self.past)
@@ -140,7 +139,7 @@ class LoopCloser:
         self._last_pose = pose if pose is not None else self._last_pose
 
     def _old_candidates(self, query: ImageFeatures, stamp_ns: int) -> list[Candidate]:
-        """Retrieve places, without those that were seen just now."""
+        """Retrieve places, except recent ones."""
         recent = {place_id for place_id, _ in takewhile(
             lambda one: self._is_recent(one[1], stamp_ns), reversed(self._driven.items()))}
         wanted = self.config.retrieval.candidates
@@ -154,34 +153,31 @@ class LoopCloser:
         return young or near
 
     def _checked_best(
-        self, keyframe: Keyframe, hypotheses: Sequence[Hypothesis], recognizer: Recognizer
+        self, keyframe: Keyframe, hypotheses: Sequence[Hypothesis], search: PlaceSearch
     ) -> Hypothesis | None:
         if not hypotheses or not self.config.loop_closure.verify:
             return hypotheses[0] if hypotheses else None
-        return recognizer.verified(keyframe.local_features, hypotheses[0])
+        return search.verified(keyframe.local_features, hypotheses[0])
 
     def _loop(
         self,
         keyframe: Keyframe,
         best: Hypothesis | None,
-        recognizer: Recognizer,
+        search: PlaceSearch,
         sequence: LoopFilter,
     ) -> LoopClosure | None:
         if not sequence.accepts(best, keyframe.map_T_camera) or best is None:
             return None
-        view = self._view(keyframe, best, recognizer)
-        return LoopClosure(keyframe.stamp_ns, best, recognizer is not self.past, view)
+        view = self._view(keyframe, best, search)
+        return LoopClosure(keyframe.stamp_ns, best, search is not self.past, view)
 
-    def _view(
-        self, keyframe: Keyframe, best: Hypothesis, recognizer: Recognizer
-    ) -> View | None:
+    def _view(self, keyframe: Keyframe, best: Hypothesis, search: PlaceSearch) -> View | None:
         if self.camera is None:
             return None
-        place_id, spec = best.place.place_id, recognizer.model.spec
-        (_, (local_features,)) = recognizer.place_map.features([place_id])
+        place_id, spec = best.place.place_id, search.model.spec
         view = relative_view(
-            (keyframe.thumbnail, recognizer.place_map.thumbnail(place_id)),
-            (keyframe.local_features, local_features),
+            (keyframe.thumbnail, search.place_map.thumbnail(place_id)),
+            (keyframe.local_features, search.local_features(place_id)),
             (spec.image_height, spec.image_width),
             self.camera,
         )

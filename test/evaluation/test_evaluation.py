@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from fakes import FakeModel, picture
+from fakes import FakeModel, picture, recognizer_on
 
 from r2former_ros.cli import main
 from r2former_ros.config import Config, with_values
@@ -27,7 +27,6 @@ from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.geometry.trajectories import Trajectory
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
-from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Candidate, Frame, Hypothesis, Place, PosedFrame, StampedPose
 from r2former_ros.sources.bag_writer import BagWriter
 
@@ -167,7 +166,7 @@ def test_the_report_is_one_file_with_every_picture(tmp_path):
         for i in POSES:
             bag.image('/image', Frame(i, picture(i, brightness=10)))
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
-        recognizer = Recognizer(FakeModel(), place_map)
+        recognizer = recognizer_on(place_map)
         said = {i: recognizer.recognize(Frame(i, picture(i))).hypotheses for i in POSES}
     truth = Trajectory.from_poses(StampedPose(i, pose) for i, pose in POSES.items())
     outcomes = judge(said, {}, truth, PLACES, Protocol(4.0))

@@ -30,8 +30,8 @@ def test_the_weights_tell_what_a_place_will_take(tmp_path):
 def test_memory_is_index_and_table_and_what_is_preloaded():
     size = PlaceSize(file=0, features=70_000 - 250, descriptor_dim=256)
     config = with_values(Config(), {'map.preload_mb': 1})
-    assert size.memory(10, config, 'cpu') == 10 * (1024 + 16 + 250) + 700_000
-    assert size.memory(1000, config, 'cpu') == 1000 * (1024 + 16 + 250) + 2**20
+    assert size.memory(10, config, 'cpu') == 10 * (1024 + 16 + 164 + 22) + 700_000
+    assert size.memory(1000, config, 'cpu') == 1000 * (1024 + 16 + 164 + 22) + 2**20
 
 
 def test_an_empty_map_tells_nothing(tmp_path):

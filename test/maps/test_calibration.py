@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import FakeModel, picture
+from fakes import FakeModel, picture, recognizer_on, search_on
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.errors import MapError
@@ -25,7 +25,6 @@ from r2former_ros.maps.calibration import (
     write_calibration,
 )
 from r2former_ros.maps.place_map import PlaceMap
-from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, PosedFrame, State
 
 PLACES = 40
@@ -52,7 +51,7 @@ def site(tmp_path):
 def calibrated(site):
     """The same map, calibrated."""
     with PlaceMap.open(site) as place_map:
-        calibration = calibrate(Recognizer(FakeModel(), place_map), false_accept_rate=0.1,
+        calibration = calibrate(search_on(place_map), false_accept_rate=0.1,
                                 radius_m=25.0, near_m=5.0, queries=1000)
     with PlaceMap.open(site, writable=True) as place_map:
         write_calibration(place_map, calibration)
@@ -95,7 +94,7 @@ def test_foreign_images_pass_at_about_the_wanted_rate_and_known_ones_do(calibrat
     with PlaceMap.open(calibrated) as place_map:
         calibration = calibration_of(place_map)
         config = with_values(Config(), {**ASKED, 'decision.agreement_frames': 1})
-        recognizer = Recognizer(FakeModel(), place_map, config)
+        recognizer = recognizer_on(place_map, config)
         foreign = [recognizer.recognize(Frame(0, picture(1000 + i))) for i in range(200)]
         known = [recognizer.recognize(Frame(0, picture(i, brightness=6))) for i in range(PLACES)]
     assert calibration.positives_from == 'other sessions'
@@ -113,14 +112,14 @@ def test_pictures_from_outside_give_the_threshold_where_there_are_some(site):
     outside = [Frame(0, picture(2000 + i, brightness=60)) for i in range(200)]
     asked = {'false_accept_rate': 0.1, 'near_m': 5.0, 'queries': 60}
     with PlaceMap.open(site) as place_map:
-        recognizer = Recognizer(FakeModel(), place_map)
-        own = calibrate(recognizer, radius_m=25.0, **asked)
-        given = calibrate(recognizer, radius_m=25.0, outside=outside[::2], **asked)
+        recognizer = recognizer_on(place_map)
+        own = calibrate(recognizer.search, radius_m=25.0, **asked)
+        given = calibrate(recognizer.search, radius_m=25.0, outside=outside[::2], **asked)
         scores = [recognizer.recognize(frame).best.score for frame in outside[1::2]]
         # A map without far places can be calibrated so, but not with a handful of pictures.
-        assert calibrate(recognizer, radius_m=1e3, outside=outside, **asked).negatives == []
+        assert calibrate(recognizer.search, radius_m=1e3, outside=outside, **asked).negatives == []
         with pytest.raises(MapError, match='only 19 pictures are from outside'):
-            calibrate(recognizer, radius_m=25.0, outside=outside[:19], **asked)
+            calibrate(recognizer.search, radius_m=25.0, outside=outside[:19], **asked)
     assert given.negatives == own.negatives and len(own.negatives) == 60
     assert given.foreign_from == 'pictures from outside'
     threshold = given.threshold(0.1)
@@ -132,16 +131,16 @@ def test_pictures_from_outside_give_the_threshold_where_there_are_some(site):
 def test_an_empty_map_cannot_be_calibrated_by_pictures_from_outside(tmp_path):
     with create_map(FakeModel(), tmp_path / 'm.r2map', Config()) as place_map, \
             pytest.raises(MapError, match='0 places have some within 5 m'):
-        calibrate(Recognizer(FakeModel(), place_map), false_accept_rate=0.1, radius_m=25.0,
+        calibrate(search_on(place_map), false_accept_rate=0.1, radius_m=25.0,
                   near_m=5.0, queries=9, outside=[Frame(0, picture(1))])
 
 
 def test_a_query_meets_the_far_places_alone_whatever_lies_unposed(site):
     append_to_map(FakeModel(), site, [replace(one, map_T_camera=None) for one in lap()], Config())
     with PlaceMap.open(site) as place_map:
-        recognizer = Recognizer(FakeModel(), place_map)
+        search = search_on(place_map)
         queried = []
-        calibration = calibrate(recognizer, false_accept_rate=0.1, radius_m=25.0, near_m=5.0,
+        calibration = calibrate(search, false_accept_rate=0.1, radius_m=25.0, near_m=5.0,
                                 queries=30, on_query=lambda: queried.append(1))
     # The third session shows each place again without saying where: it must not count as far.
     assert len(queried) == len(calibration.negatives) == 30
@@ -151,33 +150,33 @@ def test_a_query_meets_the_far_places_alone_whatever_lies_unposed(site):
 def test_one_lap_is_calibrated_by_its_neighbouring_keyframes(tmp_path):
     build_map(FakeModel(), tmp_path / 'm.r2map', lap(), Config())
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
-        recognizer = Recognizer(FakeModel(), place_map)
-        calibration = calibrate(recognizer, false_accept_rate=0.1, radius_m=25.0, near_m=12.0,
+        search = search_on(place_map)
+        calibration = calibrate(search, false_accept_rate=0.1, radius_m=25.0, near_m=12.0,
                                 queries=30)
         assert calibration.positives_from == 'neighbouring keyframes'
         assert len(calibration.negatives) == 30
         # Nothing scores as high as a place does against itself: it was left out.
         assert calibration.negatives[-1] < 2.9 and calibration.positives[-1] < 2.9
         with pytest.raises(MapError, match='only 0 places have others further than 1000 m'):
-            calibrate(recognizer, false_accept_rate=0.1, radius_m=1000.0, near_m=12.0,
+            calibrate(search, false_accept_rate=0.1, radius_m=1000.0, near_m=12.0,
                       queries=30)
 
 
 def test_an_uncalibrated_map_says_so(site):
     with PlaceMap.open(site) as place_map:
         assert describe_calibration(place_map) == 'no (r2former map calibrate)'
-        hypothesis = Recognizer(FakeModel(), place_map).recognize(Frame(0, picture(3))).best
+        hypothesis = recognizer_on(place_map).recognize(Frame(0, picture(3))).best
         assert math.isnan(hypothesis.probability)
         with pytest.raises(MapError, match='site.r2map: is not calibrated; run r2former map'):
-            Recognizer(FakeModel(), place_map, with_values(Config(), ASKED))
+            recognizer_on(place_map, with_values(Config(), ASKED))
 
 
 def test_a_calibration_counts_only_with_the_settings_it_was_made_with(calibrated):
     other = with_values(Config(), {'rerank.candidates': 5})
     with PlaceMap.open(calibrated) as place_map:
         with pytest.raises(MapError, match=r'calibrated with rerank.candidates=20, not 5'):
-            Recognizer(FakeModel(), place_map, with_values(other, ASKED))
-        recognizer = Recognizer(FakeModel(), place_map, other)
+            recognizer_on(place_map, with_values(other, ASKED))
+        recognizer = recognizer_on(place_map, other)
         assert recognizer.config.decision.min_score == other.decision.min_score
         assert math.isnan(recognizer.recognize(Frame(0, picture(3))).best.probability)
 
@@ -185,7 +184,7 @@ def test_a_calibration_counts_only_with_the_settings_it_was_made_with(calibrated
 def test_a_map_that_grew_since_is_reported(calibrated, caplog):
     append_to_map(FakeModel(), calibrated, list(lap())[:1], Config())
     with PlaceMap.open(calibrated) as place_map, caplog.at_level(logging.WARNING):
-        Recognizer(FakeModel(), place_map, with_values(Config(), ASKED))
+        recognizer_on(place_map, with_values(Config(), ASKED))
         assert 'with 80 places: do it again' in describe_calibration(place_map)
     assert 'was calibrated with 80 places and has 81' in caplog.text
 

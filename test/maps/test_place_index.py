@@ -123,7 +123,7 @@ def test_a_kept_index_takes_up_new_places_and_is_stale_after_others_went(site, m
     index_of(site)
     assert len(made) == 1  # ten places were added to it
     with PlaceMap.open(site, writable=True) as place_map:
-        place_map.store._connection.execute('DELETE FROM places WHERE id = 30')
+        place_map._store._connection.execute('DELETE FROM places WHERE id = 30')
     index_of(site)
     assert len(made) == 2
 

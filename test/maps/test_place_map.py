@@ -50,7 +50,7 @@ def test_an_int8_place_of_500_features_costs_less_than_70_kb(tmp_path):
     path = tmp_path / 'm.r2map'
     header = replace(HEADER, descriptor_dim=256, local_dim=128, local_dtype='int8')
     with PlaceMap.create(path, header) as place_map:
-        empty = place_map.store.byte_size()
+        empty = place_map.byte_size()
         assert place_map.add_all([one] * 100) == list(range(1, 101))
     assert (path.stat().st_size - empty) / 100 < 70_000
     blob = local_codec.encode(features, 'int8')
@@ -59,24 +59,6 @@ def test_an_int8_place_of_500_features_costs_less_than_70_kb(tmp_path):
     assert len(local_codec.decode(blob, 'int8', 128)) == 500
     with pytest.raises(MapError, match='no whole number of 134 each'):
         local_codec.decode(blob[:-1], 'int8', 128)
-
-
-def test_features_come_from_memory_or_are_read_by_id(site):
-    """A query reads the places it asks for, if they are not preloaded, and nothing else."""
-    with PlaceMap.open(site) as place_map:
-        read = place_map.features([3, 1])
-        assert place_map.preload(budget_mb=0) == 0
-        assert place_map.preload(budget_mb=1) == 3
-        statements = []
-        place_map.store._connection.set_trace_callback(statements.append)
-        preloaded = place_map.features([3, 1])
-        assert statements == []
-        del place_map._preloaded[3]
-        place_map.features([3, 1])
-        assert [one.rpartition('WHERE')[2] for one in statements] == [' descriptors.place_id = 3']
-    for one, other in zip(read[1], preloaded[1], strict=True):
-        assert np.array_equal(one.descriptors, other.descriptors)
-    assert np.array_equal(read[0][0], preloaded[0][0])
 
 
 @pytest.mark.parametrize('dtype', ['float16', 'int8'])
@@ -90,13 +72,6 @@ def test_features_as_stored_have_the_same_values(tmp_path, dtype):
     assert stored.xy.dtype == np.float16
     for name in ('xy', 'attention', 'descriptors'):
         assert np.array_equal(getattr(wide, name), getattr(stored, name))
-
-
-def test_preloading_stops_at_its_budget(tmp_path):
-    header = replace(HEADER, local_dtype='int8')
-    with PlaceMap.create(tmp_path / 'm.r2map', header) as place_map:
-        place_map.add_all(keyframe(seed, count=20_000) for seed in range(3))  # 0.42 MiB each
-        assert place_map.preload(budget_mb=1) == 2
 
 
 def test_a_place_at_minus_zero_is_intact(site):
@@ -238,7 +213,7 @@ def test_a_copy_of_a_growing_map_is_one_file_and_replaces_the_copy_before(site, 
         for count in (4, 5):
             place_map.add(keyframe(count))
             assert place_map.copy_to(copy) == count
-        with pytest.raises(MapError, match=r'site.r2map: is the map itself'):
+        with pytest.raises(MapError, match=r'site.r2map: is this map itself'):
             place_map.copy_to(site)
         with pytest.raises(MapError, match='no_folder'):
             place_map.copy_to(tmp_path / 'no_folder' / 'copy.r2map')

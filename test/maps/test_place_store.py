@@ -96,7 +96,7 @@ def everything(place_map):
         rows[place_id] = (place.stamp_ns, place.source, pose, descriptor.tobytes(),
                           local.xy.tobytes(), local.descriptors.tobytes(),
                           place_map.thumbnail(place_id))
-    return rows, {name: place_map.note(name) for name in place_map.store.note_names()}
+    return rows, {name: place_map.note(name) for name in place_map.note_names()}
 
 
 def test_what_is_written_is_read(site):
@@ -116,9 +116,9 @@ def test_what_is_written_is_read(site):
         assert np.allclose(local.descriptors, keyframe(2).local_features.descriptors, atol=0.01)
         assert place_map.thumbnail(1) == b'\xff\xd8jpeg'
         assert place_map.note('weather') == {'rain': False} and place_map.note('wind') is None
-        assert place_map.store.note_names() == ['weather']
-        assert place_map.preload(budget_mb=1) == 3
-        assert place_map.store.byte_size() > 3 * 400
+        assert place_map.note_names() == ['weather']
+        assert [one for one, _ in place_map.all_packed()] == [1, 2, 3]
+        assert place_map.byte_size() > 3 * 400
         assert list(place_map.problems()) == []
         with pytest.raises(MapError, match='has no place 77'):
             place_map.features([77])
@@ -138,8 +138,8 @@ def test_more_places_than_one_query_reads(address):
     """Pages of 64 rows and copies of 256 places follow each other without a gap."""
     with PlaceMap.create(address, HEADER) as place_map:
         place_map.add_all(keyframe(seed) for seed in range(300))
-        assert place_map.preload(budget_mb=100) == 300
-        assert [one.place_id for one in place_map.store.thumbnails()] == list(range(1, 301))
+        assert [one for one, _ in place_map.all_packed()] == list(range(1, 301))
+        assert [one.place_id for one in place_map._store.thumbnails()] == list(range(1, 301))
 
 
 def test_all_of_a_transaction_or_nothing(site):
@@ -188,16 +188,16 @@ def test_a_damaged_row_is_never_taken_for_a_place(site, tmp_path):
 def test_a_copy_is_a_file_with_all_places_and_a_map_of_its_own(site, tmp_path):
     copy = tmp_path / 'copy.r2map'
     with PlaceMap.open(site, writable=True) as place_map:
-        place_map.store.append([replace(
+        place_map._store.append([replace(
             place_map._new_place(keyframe(7)), place_id=9)])  # ids with a gap stay
         assert place_map.copy_to(copy) == 4
         with PlaceMap.open(copy) as copied:
             assert copied.header == place_map.header
             assert everything(copied) == everything(place_map)
             assert list(copied.places()) == [1, 2, 3, 9]
-            assert copied.store.map_id != place_map.store.map_id
+            assert copied.map_id != place_map.map_id
             assert list(copied.problems()) == []
-        with pytest.raises(MapError, match='is the map itself, or no file'):
+        with pytest.raises(MapError, match='is this map itself, or not a file'):
             place_map.copy_to(site)
 
 
@@ -219,7 +219,7 @@ def test_a_graph_is_kept_and_taken_up_again(site, tmp_path):
         with PlaceMap.open(site) as place_map:
             index = PlaceIndex.of_map(place_map, place_map.places(), config)
             assert index.search(keyframe(2).descriptor, 1)[0].place_id == 3
-            path = place_map.store.index_path
+            path = place_map.index_path
             assert path.is_relative_to(tmp_path)  # not in the home folder of who runs the tests
             written.append((path, path.stat().st_ino))
     assert written[0] == written[1]
@@ -249,7 +249,7 @@ def test_maps_are_built_resumed_merged_and_asked(address, tmp_path):
         build_map(model, address, frames, config)
     recognizer = Recognizer.open(address, config, model)
     assert recognizer.recognize(Frame(0, picture(2))).best.place.place_id == 3
-    recognizer.place_map.close()
+    recognizer.close()
     other = str(tmp_path / 'other.r2map')
     build_map(model, other, frames[:1], config, source=source)
     merged = f'{address}-merged'

@@ -308,7 +308,7 @@ def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
     before = node.configured.recognizer
     assert reload(ask(), Trigger.Response()).message.startswith('6 places in ')
     assert node.active.worker.recognizer is node.configured.recognizer is not before
-    assert node.configured.recognizer.model is before.model
+    assert node.configured.recognizer.search.model is before.search.model
     assert node.active.statistics.state is State.LOST
     assert work(node, image_message(1, 6)) and reset(ask(), Trigger.Response()).success
     assert node.active.statistics.state is State.LOST

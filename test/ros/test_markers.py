@@ -9,13 +9,12 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from fakes import FakeModel, picture
+from fakes import FakeModel, picture, recognizer_on
 
 from r2former_ros.config import Config
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
-from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, PosedFrame
 from r2former_ros.ros import markers
 from r2former_ros.ros.seen import Seen
@@ -43,8 +42,9 @@ def test_places_come_for_a_new_map_and_a_new_viewer_only(tmp_path, monkeypatch):
     build_map(FakeModel(), tmp_path / 'm.r2map', frames, Config())
     drawn = markers.Pictures(SimpleNamespace())
     with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
-        recognizer = Recognizer(FakeModel(), place_map)
-        recognition, features = recognizer.recognize_and_encode(Frame(7, picture(2)))
+        recognizer = recognizer_on(place_map)
+        recognition, features = recognizer.recognize_and_encode(
+            recognizer.search.prepare(Frame(7, picture(2))))
         seen = Seen(recognizer, Frame(7, picture(2)), recognition, features, None)
 
         def places_shown(images, seen=seen):
@@ -66,5 +66,5 @@ def test_places_come_for_a_new_map_and_a_new_viewer_only(tmp_path, monkeypatch):
         assert places_shown(1) == []
         drawn._markers.viewers = 1
         assert places_shown(1) == [True]
-        reloaded = replace(seen, recognizer=Recognizer(FakeModel(), place_map))
+        reloaded = replace(seen, recognizer=recognizer_on(place_map))
         assert places_shown(4, reloaded) == [True] * markers.PLACES_REPEATS + [False]

@@ -226,7 +226,7 @@ def test_a_full_disk_is_said_once_in_a_while_and_localizing_goes_on(
     hypotheses, statuses = [], []
     node.outputs._hypotheses.publish = hypotheses.append
     node.diagnostics._publisher.publish = lambda message: statuses.extend(message.status)
-    full = node.configured.loops.place_map.store
+    full = node.configured.loops.place_map._store
     with monkeypatch.context() as patch:
         patch.setattr(full, 'append', raising_full(full.location))
         for i in range(3):

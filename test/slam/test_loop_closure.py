@@ -4,13 +4,13 @@
 
 import numpy as np
 import pytest
-from fakes import FakeModel, picture
+from fakes import FakeModel, picture, recognizer_on
 
 from r2former_ros.config import Config, with_values
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map, create_map
 from r2former_ros.maps.place_map import PlaceMap
-from r2former_ros.recognizer import Recognizer
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.records import Frame, Hypothesis, Place, PosedFrame
 from r2former_ros.slam.loop_closure import LoopCloser, LoopFilter
 
@@ -43,7 +43,7 @@ def make_closer(tmp_path):
         config = with_values(Config(), {**SETTINGS, **changes})
         model = model or FakeModel()
         maps.append(create_map(model, tmp_path / f'{len(maps)}.r2map', config))
-        return LoopCloser(Recognizer(model, maps[-1], config), config)
+        return LoopCloser(PlaceSearch(model, maps[-1], config), config)
 
     yield make
     for one in maps:
@@ -91,7 +91,7 @@ def test_the_grown_map_is_a_map_like_any_other(make_closer, tmp_path):
     assert closer.past.place_map.copy_to(tmp_path / 'copy.r2map') == PLACES
     with PlaceMap.open(tmp_path / 'copy.r2map') as place_map:
         assert list(place_map.problems()) == []
-        recognition = Recognizer(FakeModel(), place_map).recognize(Frame(0, picture(7)))
+        recognition = recognizer_on(place_map).recognize(Frame(0, picture(7)))
     assert recognition.best.place.source == '7'
 
 
@@ -99,10 +99,10 @@ def test_a_saved_map_is_closed_on_from_the_first_lap(make_closer, tmp_path):
     build_map(FakeModel(), tmp_path / 'saved.r2map', drive(laps=1, offset_m=500.0), Config())
     closer = make_closer()
     with PlaceMap.open(tmp_path / 'saved.r2map') as place_map:
-        saved = Recognizer(FakeModel(), place_map)
+        saved = recognizer_on(place_map)
         for posed in list(drive(laps=1))[:4]:
             known = saved.recognize(posed.frame).hypotheses
-            result = closer.offer(posed, saved=saved, known=known)
+            result = closer.offer(posed, saved=saved.search, known=known)
         (loop,) = result.loops
     assert loop.in_saved_map and loop.stamp_ns == 3 * 10**9
     assert loop.hypothesis.place.source == '3'

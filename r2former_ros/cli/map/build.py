@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             summary = make(model, arguments.out, shown, config,
                            source=given.source, origin=given.origin)
     with PlaceMap.open(arguments.out) as place_map:
-        size_mb = place_map.store.byte_size() / 2**20
+        size_mb = place_map.byte_size() / 2**20
     for line in bad[:10]:
         print(f'left out: {line}', file=sys.stderr)
     note = '' if model.origin.trained else ' [untrained weights]'

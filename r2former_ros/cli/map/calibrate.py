@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     from ...mapping.calibrate import calibrate
     from ...maps.calibration import write_calibration
     from ...maps.place_map import PlaceMap
-    from ...recognizer import Recognizer
+    from ...maps.search import PlaceSearch
+    from ...model.loading import load_configured
 
     _check(arguments)
     pictures = _outside(arguments)
@@ -57,16 +58,16 @@ def run(arguments: argparse.Namespace) -> None:
     config = with_values(config_from(arguments), {
         'decision.false_accept_rate': 0.0, 'retrieval.index': 'flat', 'map.preload_mb': 0,
     })
-    recognizer = Recognizer.open(arguments.map, config)
-    say_what_runs(recognizer.model)
-    places = len(recognizer.places)
-    with progress_bar('calibrate', min(arguments.queries, places) + len(pictures)) as bar:
-        calibration = calibrate(
-            recognizer, false_accept_rate=arguments.false_accept_rate, radius_m=arguments.radius,
-            near_m=arguments.near, queries=arguments.queries, outside=_frames(pictures),
-            on_query=bar.update,
-        )
-    recognizer.place_map.close()
+    with PlaceMap.open(arguments.map) as place_map:
+        search = PlaceSearch(load_configured(config), place_map, config)
+        say_what_runs(search.model)
+        places = len(search.places)
+        with progress_bar('calibrate', min(arguments.queries, places) + len(pictures)) as bar:
+            calibration = calibrate(
+                search, false_accept_rate=arguments.false_accept_rate, radius_m=arguments.radius,
+                near_m=arguments.near, queries=arguments.queries, outside=_frames(pictures),
+                on_query=bar.update,
+            )
     with PlaceMap.open(arguments.map, writable=True) as place_map:
         write_calibration(place_map, calibration)
     _print(calibration)

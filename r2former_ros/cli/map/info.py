@@ -61,7 +61,7 @@ def _describe(place_map: PlaceMap) -> None:
 
     header, places, origin = place_map.header, place_map.places(), origin_of(place_map)
     sessions = session_counts(place_map).items()
-    size = place_map.store.byte_size()
+    size = place_map.byte_size()
     rows = {
         'places': f'{len(places)}, {places.with_pose().sum()} with a pose' if len(places)
                   else '0: the map is empty (r2former map build --append adds places)',

@@ -1,33 +1,85 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Local features of a map on the device that scores them, as compactly as they are stored.
+Features of a map preloaded for reranking, packed as they are stored.
 
-What the host would unpack and send for each query lies there already; a query sends row numbers.
+On a GPU they are in its memory and are unpacked there, so that a query sends row numbers only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from ..common.progress import Notify, noted, silent
 from ..model import ImageFeatures
 from . import codec as local_codec
-from .place_map import PlaceMap
+from .place_map import Packed, PlaceMap
 
 
-class ResidentFeatures:
-    """What a map has preloaded, on a device; other places are read from the map by id."""
+class MapFeatures(Protocol):
+    """The features of all places of a map, some of them preloaded: as many as it is long."""
 
-    def __init__(self, place_map: PlaceMap, device: torch.device | str) -> None:
-        """Take over what is preloaded: the map keeps none of it in the computer's memory."""
+    def __len__(self) -> int: ...
+
+    def of(self, place_ids: Sequence[int]) -> ImageFeatures:
+        """
+        Return the features of K places in the given order, float32, on the model's device.
+
+        :raises MapError: if a place is missing or damaged.
+        """
+
+
+def preloaded(
+    place_map: PlaceMap, budget_mb: int, device: torch.device, notify: Notify = silent
+) -> MapFeatures:
+    """
+    Preload features up to a budget; those of other places are read from the map when needed.
+
+    :raises MapError: if one is damaged.
+    """
+    packed: dict[int, Packed] = {}
+    left = budget_mb * 2**20
+    for place_id, one in noted(place_map.all_packed(), 'preloaded places', len(place_map), notify):
+        left -= sum(map(len, one))
+        if left < 0:
+            break
+        packed[place_id] = one
+    if device.type == 'cpu':
+        return HostFeatures(place_map, packed)
+    return DeviceFeatures(place_map, packed, device)
+
+
+class HostFeatures:
+    """``MapFeatures`` in the computer's memory."""
+
+    def __init__(self, place_map: PlaceMap, packed: Mapping[int, Packed]) -> None:
+        self._place_map = place_map
+        self._packed = packed
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def of(self, place_ids: Sequence[int]) -> ImageFeatures:
+        """Return the features of K places in the given order."""
+        packed = [self._packed.get(one) or self._place_map.packed(one) for one in place_ids]
+        return ImageFeatures.stack(*self._place_map.unpacked(packed, widen=False))
+
+
+class DeviceFeatures:
+    """``MapFeatures`` on the device that scores them."""
+
+    def __init__(
+        self, place_map: PlaceMap, packed: Mapping[int, Packed], device: torch.device | str
+    ) -> None:
+        """Copy to the device; a place with fewer local features than others stays in the map."""
         self._place_map = place_map
         self._device = device
-        places = place_map.release_preloaded()
-        length = max((len(local) for _, local in places.values()), default=0)
-        whole = {one: blobs for one, blobs in places.items() if len(blobs[1]) == length}
+        length = max((len(local) for _, local in packed.values()), default=0)
+        whole = {one: blobs for one, blobs in packed.items() if len(blobs[1]) == length}
         self._row_of = {place_id: row for row, place_id in enumerate(whole)}
         dim = place_map.header.descriptor_dim
         self._descriptors = torch.empty(len(whole), dim, device=device)
@@ -40,11 +92,7 @@ class ResidentFeatures:
         return len(self._row_of)
 
     def of(self, place_ids: Sequence[int]) -> ImageFeatures:
-        """
-        Return the features of K places in their order, on the device.
-
-        :raises MapError: if a place is missing or damaged.
-        """
+        """Return the features of K places in the given order, on the device."""
         here = [one for one in place_ids if one in self._row_of]
         away = [one for one in place_ids if one not in self._row_of]
         if not away:
@@ -67,7 +115,7 @@ def unpack(
     blobs: torch.Tensor, dtype: str, local_dim: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
-    Read what ``local_codec.encode`` wrote for K places with N features each, all float32.
+    Read what ``codec.encode`` wrote for K places with N features each, all float32.
 
     :param blobs: (K, bytes) uint8.
     :returns: xy (K, N, 2), attention (K, N) and descriptors (K, N, local_dim).
