@@ -127,7 +127,7 @@ class Configured:
     def _describe(self) -> None:
         model = self.recognizer.search.model
         self._log.info(
-            f'map {self.config.map.path or "none"} with {len(self.recognizer.search.index)} places; '
+            f'map {self.config.map.path or "none"} with {self.facts()["places"]} places; '
             f'{model.origin.text}, {model.spec.preset}, on {model.device} ({model.backend})'
         )
         if not model.origin.trained:
