@@ -201,7 +201,7 @@ def test_a_drive_that_cannot_begin_leaves_no_file(make_node, tmp_path, monkeypat
     def exhausted(*_):
         raise MemoryError('no memory left for the index')
 
-    monkeypatch.setattr(loop_reporter, 'Recognizer', exhausted)
+    monkeypatch.setattr(loop_reporter, 'PlaceSearch', exhausted)
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
     assert node.trigger_configure() == FAILURE
     assert list(tmp_path.iterdir()) == [] and node.configured is None
