@@ -79,6 +79,8 @@ def add_parser(commands: Any) -> None:
                              'joint --bag, else as the stage')
     parser.add_argument('--recipe-set', metavar='NAME=VALUE', action='append', default=[],
                         dest='changes', help='change one setting of the recipe')
+    parser.add_argument('--recipe-help', nargs=0, action=_RecipeHelp,
+                        help='print every setting of a recipe and of bootstrap, and exit')
     parser.add_argument('--out', metavar='DIR', required=True)
     parser.add_argument('--devices', metavar='N', type=int, default=1,
                         help='GPUs, or CPU processes (default: 1)')
@@ -87,6 +89,20 @@ def add_parser(commands: Any) -> None:
                              'size (default: 8192)')
     add_common(parser)
     parser.set_defaults(run=run)
+
+
+class _RecipeHelp(argparse.Action):
+    """Print the settings that --recipe-set changes."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print, and exit."""
+        from ..config import section_to_yaml
+        from ..training.bootstrap import BootstrapConfig
+        from ..training.recipe import Recipe
+
+        print(f'## retrieval, rerank, joint\n{section_to_yaml(Recipe())}\n'
+              f'## bootstrap\n{section_to_yaml(BootstrapConfig())}', end='')
+        parser.exit()
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -178,8 +194,8 @@ def _train(fabric: Any, job: Job) -> tuple[int, float]:
 
 
 def _bootstrap(arguments: argparse.Namespace) -> None:
+    from ..config import checked_values
     from ..training.bootstrap import WEIGHTS, BootstrapConfig, bootstrap
-    from ..training.recipe import checked_values
 
     if not arguments.images:
         raise DatasetError('bootstrap: give --images')

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting, once: schema, sections, YAML. Import the names below from here."""
 
-from .files import load_yaml, to_yaml
-from .schema import Option, Scalar, flatten
+from .files import load_yaml, section_to_yaml, to_yaml
+from .schema import Option, Scalar, checked_values, flatten, option, options_of
 from .sections import (
     RERANK_PROFILES,
     Config,
@@ -35,9 +35,13 @@ __all__ = [
     'RetrievalConfig',
     'Scalar',
     'VerificationConfig',
+    'checked_values',
     'flatten',
     'load_yaml',
+    'option',
     'options',
+    'options_of',
+    'section_to_yaml',
     'to_dict',
     'to_yaml',
     'with_values',

@@ -13,7 +13,7 @@ import yaml
 
 from ..common.files import read_text
 from ..errors import ConfigError
-from .schema import flatten
+from .schema import Scalar, flatten, options_of
 from .sections import Config, options, with_values
 
 
@@ -25,11 +25,23 @@ def to_yaml(config: Config) -> str:
         if name != section:
             section = name
             lines.append(f'    {name}:')
-        value = json.dumps(getattr(getattr(config, name), key))  # JSON scalars are YAML
-        facts = ' '.join(filter(None, [item.unit, item.range_text()]))
-        comment = f'{item.description} ({facts})' if facts else item.description
-        lines += [f'      # {comment}', f'      {key}: {value}']
+        value = _scalar(getattr(getattr(config, name), key))
+        lines += [f'      # {item.comment()}', f'      {key}: {value}']
     return '\n'.join(lines) + '\n'
+
+
+def section_to_yaml(section: Any) -> str:
+    """Write one dataclass of settings as NAME: VALUE lines, each setting with what it means."""
+    return ''.join(f'# {item.comment()}\n{item.name}: {_scalar(getattr(section, item.name))}\n'
+                   for item in options_of(type(section)))
+
+
+def _scalar(value: Scalar) -> str:
+    """Write a value; JSON scalars are YAML, but for 1e-05, which YAML 1.1 takes for text."""
+    text = json.dumps(value)
+    if isinstance(value, float) and 'e' in text and '.' not in text:
+        return text.replace('e', '.0e')
+    return text
 
 
 def load_yaml(path: str | Path, config: Config | None = None) -> Config:

@@ -75,6 +75,11 @@ class Option:
             return ''
         return f'[{self.minimum:g}, {self.maximum:g}]'
 
+    def comment(self) -> str:
+        """Write description, unit and range in one line."""
+        facts = ' '.join(filter(None, [self.unit, self.range_text()]))
+        return f'{self.description} ({facts})' if facts else self.description
+
     def _typed(self, value: object) -> Scalar:
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
@@ -96,6 +101,19 @@ def options_of(section: Any, prefix: str = '') -> Iterator[Option]:
         else:
             default: Any = item.default
             yield Option(prefix + item.name, kind, default, **item.metadata)
+
+
+def checked_values(section: Any, values: Mapping[str, object]) -> dict[str, Any]:
+    """
+    Check values for a dataclass of settings.
+
+    :raises ConfigError: for an unknown name, or a value of the wrong type or range.
+    """
+    known = {item.name: item for item in options_of(section)}
+    for name in values:
+        if name not in known:
+            raise ConfigError(f'{name}: no such setting; known are {", ".join(known)}')
+    return {name: known[name].checked(value) for name, value in values.items()}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, object]:

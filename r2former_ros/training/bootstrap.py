@@ -22,7 +22,8 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from ..common.files import digest_of, replacing
-from ..errors import ConfigError, DatasetError
+from ..config import checked_values, option
+from ..errors import DatasetError
 from ..model import PRESETS, R2Former, save_weights
 from ..model.checkpoint import load_network, untrained_model
 from ..model.network import Origin
@@ -68,20 +69,27 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class BootstrapConfig:
-    """How many images each part looks at; the defaults are those of the bundled weights."""
+    """How much data each part uses; the defaults are those of the bundled weights."""
 
-    start_images: int = 1500
-    matched_pairs: int = 960
-    pair_images: int = 4500
-    recipe: str = 'contrast'
-    reranker_steps: int = 0
-    seed: int = 0
+    start_images: int = option(
+        1500, 'Images that the initial encoder is fitted to', unit='images',
+        minimum=LEAST_START_IMAGES,
+    )
+    matched_pairs: int = option(
+        960, 'Pairs of views that the local head is fitted to', unit='pairs',
+        minimum=PAIRS_AT_ONCE,
+    )
+    pair_images: int = option(
+        4500, 'Images that the reranker is calibrated on', unit='images', minimum=2
+    )
+    recipe: str = option('contrast', 'Recipe that trains the encoder; empty: none')
+    reranker_steps: int = option(
+        0, 'Optimizer steps on the reranker', unit='steps', minimum=0
+    )
+    seed: int = option(0, 'Seed of everything random', minimum=0)
 
     def __post_init__(self) -> None:
-        for name, least in (('start_images', LEAST_START_IMAGES), ('matched_pairs', PAIRS_AT_ONCE),
-                            ('pair_images', 2), ('reranker_steps', 0), ('seed', 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f'{name}: {getattr(self, name)} is not at least {least}')
+        checked_values(BootstrapConfig, asdict(self))
 
 
 def bootstrap(
@@ -136,8 +144,7 @@ def _set_encoder(encoder: VitEncoder, pool: ImagePool, config: BootstrapConfig) 
     size = encoder.spec.image_height, encoder.spec.image_width
     batches = [_resized(pool, part, size) for part in np.array_split(rows, len(rows) // 50 + 1)]
     start_as_gradient_descriptor(encoder, batches)
-    loader = PairLoader(pool, size, PAIRS_AT_ONCE, left=MILD, right=STRONG, neighbours=0.0,
-                        seed=config.seed)
+    loader = PairLoader(pool, size, PAIRS_AT_ONCE, left=MILD, right=STRONG, seed=config.seed)
     fit_local_head(encoder, _patch_pairs(loader, size, config.matched_pairs // PAIRS_AT_ONCE))
 
 

@@ -27,7 +27,7 @@ from ..model import R2Former, save_weights
 from ..model.network import Origin, fingerprint_of
 from .data.sources import Batch, Source
 from .learner import Learner
-from .miner import Miner
+from .mining import Miner
 from .optimization import attend_plainly, blended, make_optimizer, moving_average
 from .recipe import Recipe
 from .validation import RERANK, RETRIEVAL, Recall

@@ -13,7 +13,7 @@ from fakes import picture
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from r2former_ros.cli import main, train_command
-from r2former_ros.config import Config
+from r2former_ros.config import Config, options_of
 from r2former_ros.errors import DatasetError
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.model import ModelSpec, load_network, save_weights
@@ -22,6 +22,7 @@ from r2former_ros.model.network import Origin
 from r2former_ros.records import Frame, StampedPose
 from r2former_ros.sources.bag_writer import BagWriter
 from r2former_ros.sources.datasets import read_places
+from r2former_ros.training.bootstrap import BootstrapConfig
 from r2former_ros.training.data.drives import (
     Drive,
     DriveFrames,
@@ -317,3 +318,13 @@ def test_bootstrap_makes_weights_from_pictures_alone(tmp_path, capsys):
     assert main(command) == 0  # from the finished parts
     after = load_network(tmp_path / 'out' / 'r2former-tiny.safetensors').state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_every_setting_of_a_recipe_is_explained(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        main(['train', '--recipe-help'])
+    printed = capsys.readouterr().out
+    recipe, bootstrap = printed.split('## bootstrap\n')
+    for part, kind in ((recipe, Recipe), (bootstrap, BootstrapConfig)):
+        assert kind(**yaml.safe_load(part)) == kind()
+        assert all(item.comment() in part for item in options_of(kind))

@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-import numpy as np
 import pytest
 import torch
 
@@ -9,7 +8,6 @@ from r2former_ros.model.backends.numba.scoring import score_in_threads
 from r2former_ros.model.reranker import Reranker, correlate
 from r2former_ros.model.stem import DIRECTIONS, GradientStem, derivatives_of_gaussian
 from r2former_ros.training.bootstrap import PATCH
-from r2former_ros.training.data.pools import ImagePool
 from r2former_ros.training.initial.encoder import discriminants
 from r2former_ros.training.initial.pairs import (
     PairRecipe,
@@ -55,13 +53,6 @@ def test_discriminants_prefer_what_pairs_agree_on():
     left, right = (torch.cat([own, shared], dim=1) for own in noise)
     direction = discriminants(left, right, 1)[:, 0]
     assert abs(direction[1]) > 20 * abs(direction[0])
-
-
-def test_neighbours_are_adjacent_frames_of_one_clip():
-    pool = ImagePool(np.zeros((4, 1, 1, 3), np.uint8), (), np.array([0, 0, 0, 1]),
-                     np.array([1, 2, 9, 10]))
-    rng = np.random.default_rng(0)
-    assert [pool.neighbour(row, rng) for row in range(4)] == [1, 0, 2, 3]
 
 
 @pytest.fixture

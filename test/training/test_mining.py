@@ -7,11 +7,11 @@ from lightning_fabric import Fabric
 
 from r2former_ros.errors import DatasetError
 from r2former_ros.sources.datasets import PlaceSet
-from r2former_ros.training import miner as miner_module
+from r2former_ros.training import mining as mining_module
 from r2former_ros.training.data.sources import Source
-from r2former_ros.training.miner import Miner
 from r2former_ros.training.mining import (
     Descriptors,
+    Miner,
     draw_negatives,
     hard_share,
     hardest_negatives,
@@ -80,7 +80,7 @@ def mined(**changes):
 
 
 def test_partial_mining_encodes_a_sample_and_the_positives_only(monkeypatch):
-    monkeypatch.setattr(miner_module, '_draws', lambda total, count, rng: np.array([0, 2]))
+    monkeypatch.setattr(mining_module, '_draws', lambda total, count, rng: np.array([0, 2]))
     miner, pairs = mined(mining='partial')
     sample = np.sort(np.random.default_rng([0, 0]).permutation(5)[:3]).tolist()
     assert miner.asked == [('candidate', sorted({0, 2, *sample})), ('query', [0, 2])]

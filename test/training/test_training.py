@@ -359,9 +359,9 @@ def test_wrong_recipes_are_named():
         load_recipe('retrieval', local_weight=1.0)
     with pytest.raises(ConfigError, match='average: 1.0 is not below 1'):
         load_recipe('joint', average=1.0)
-    with pytest.raises(ConfigError, match='batch: True is no int'):
+    with pytest.raises(ConfigError, match='batch: True is a bool, not a int'):
         load_recipe('joint', batch=True)
-    with pytest.raises(ConfigError, match='trained_blocks: -2 is not at least -1'):
+    with pytest.raises(ConfigError, match='trained_blocks: -2 is outside'):
         load_recipe('joint', trained_blocks=-2)
 
 

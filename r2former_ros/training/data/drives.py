@@ -22,9 +22,8 @@ from ...records import Image
 from ...sources.bags import Bag
 from ...sources.datasets import PlaceSet
 from ...sources.frames import frames_of_bag, trajectory_of
-from ..mining import Rows
 from ..recipe import Recipe
-from .image_store import Images, Size, StoredImages, store_images
+from .image_store import Images, Rows, Size, StoredImages, store_images
 from .sources import Source
 
 REVISIT_S = 30.0

@@ -24,6 +24,8 @@ from ...records import Image
 from ...sources.pictures import read_image
 
 Size = tuple[int, int]
+Rows = NDArray[np.int64]
+"""Numbers of images of a set."""
 """Height and width in pixels."""
 
 

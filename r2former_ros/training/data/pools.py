@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of view pairs from images without labels, prepared in a thread beside the training."""
+"""Pairs of views of unlabelled images, prepared by a thread while others train."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from ..augment import AugmentConfig, Matrix, make_view
 from .image_store import StoredImages, store_images
 
 CLIP_FRAME = re.compile(r'(.*?)_(?:frame_)?(\d+)$')
-NEIGHBOUR_FRAMES = 1
 SAME_PLACE_FRAMES = 4
 
 
@@ -40,13 +39,6 @@ class ImagePool:
     paths: tuple[Path, ...]
     clip: NDArray[np.int64]
     frame: NDArray[np.int64]
-
-    def neighbour(self, index: int, rng: np.random.Generator) -> int:
-        """Return an image of the same place, the image itself where there is no other."""
-        near = [other for other in (index - 1, index + 1)
-                if 0 <= other < len(self.clip) and self.clip[other] == self.clip[index]
-                and abs(self.frame[other] - self.frame[index]) <= NEIGHBOUR_FRAMES]
-        return int(rng.choice(near)) if near else index
 
 
 def load_pool(folders: Sequence[Path], cache: Path, size: tuple[int, int]) -> ImagePool:
@@ -77,18 +69,11 @@ def clips_of(files: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 @dataclass(frozen=True)
 class PairBatch:
-    """
-    Two views each of B places: uint8 (B, H, W, 3), with ``right_T_left`` in pixels (B, 3, 3).
-
-    ``same_image`` (B,) says where both views come from one image, so that the homography holds.
-    """
+    """Two views each of B images: uint8 (B, H, W, 3), with ``right_T_left`` in pixels (B, 3, 3)."""
 
     left: torch.Tensor
     right: torch.Tensor
     right_T_left: torch.Tensor
-    same_image: torch.Tensor
-    clip: torch.Tensor
-    frame: torch.Tensor
 
 
 class PairLoader:
@@ -96,11 +81,10 @@ class PairLoader:
 
     def __init__(
         self, pool: ImagePool, size: tuple[int, int], batch: int, *,
-        left: AugmentConfig, right: AugmentConfig, neighbours: float = 0.5, seed: int = 0,
-        ahead: int = 3,
+        left: AugmentConfig, right: AugmentConfig, seed: int = 0, ahead: int = 3,
     ) -> None:
         self._pool, self._size, self._batch = pool, size, batch
-        self._left, self._right, self._neighbours = left, right, neighbours
+        self._left, self._right = left, right
         self._rng = np.random.default_rng(seed)
         self._ready: queue.Queue[PairBatch] = queue.Queue(ahead)
         threading.Thread(target=self._work, daemon=True).start()
@@ -118,32 +102,25 @@ class PairLoader:
             self._ready.put(self._make(picked))
 
     def _make(self, picked: Sequence[int]) -> PairBatch:
-        pairs = [self._pair(index) for index in picked]
-        rows = np.array(picked)
+        left, right, moved = zip(*map(self._pair, picked), strict=True)
         return PairBatch(
-            torch.from_numpy(np.stack([pair[0] for pair in pairs])),
-            torch.from_numpy(np.stack([pair[1] for pair in pairs])),
-            torch.from_numpy(np.stack([pair[2] for pair in pairs])).float(),
-            torch.tensor([pair[3] for pair in pairs]),
-            torch.from_numpy(self._pool.clip[rows]),
-            torch.from_numpy(self._pool.frame[rows]),
+            torch.from_numpy(np.stack(left)), torch.from_numpy(np.stack(right)),
+            torch.from_numpy(np.stack(moved)).float(),
         )
 
-    def _pair(self, index: int) -> tuple[Image, Image, Matrix, bool]:
-        rng = self._rng
-        other = self._pool.neighbour(index, rng) if rng.random() < self._neighbours else index
+    def _pair(self, index: int) -> tuple[Image, Image, Matrix]:
+        rng, image = self._rng, self._pool.images[index]
         flip = bool(rng.random() < 0.5)
-        left = make_view(self._pool.images[index], self._size, self._left, rng, flip=flip)
-        right = make_view(self._pool.images[other], self._size, self._right, rng, flip=flip)
-        right_T_left = right.view_T_source @ np.linalg.inv(left.view_T_source)
-        return left.image, right.image, right_T_left, other == index
+        left = make_view(image, self._size, self._left, rng, flip=flip)
+        right = make_view(image, self._size, self._right, rng, flip=flip)
+        return left.image, right.image, right.view_T_source @ np.linalg.inv(left.view_T_source)
 
 
 def patch_matches(
     right_T_left: torch.Tensor, size: tuple[int, int], patch_px: int = 16
 ) -> torch.Tensor:
     """
-    Say which patches of the right view lie where a patch of the left has gone.
+    Return which patches of the right view each patch of the left view moved to.
 
     :param right_T_left: homographies (B, 3, 3) in pixels.
     :returns: (B, P, P) bilinear shares of the four nearest patch centres; zero rows for patches
@@ -159,7 +136,7 @@ def matched_patches(
     right_T_left: torch.Tensor, left: torch.Tensor, right: torch.Tensor, patch_px: int = 16
 ) -> torch.Tensor:
     """
-    Say which patches of the right view lie where patches of the left have gone.
+    Return which patches of the right view given patches of the left view moved to.
 
     :param left: centres (..., N, 2) of patches of a grid, in pixels; ``right`` (..., M, 2) too.
     :returns: (..., N, M) bilinear shares; zero rows where the four nearest are not all there.

@@ -16,9 +16,11 @@ from ...records import Image
 from ...sources.datasets import PlaceSet
 from ..augment import AUGMENTS, Matrix, View, make_view
 from .image_store import Images, Size, store_pictures
-from .pools import NEIGHBOUR_FRAMES, SAME_PLACE_FRAMES, clips_of
+from .pools import SAME_PLACE_FRAMES, clips_of
 
 Seed = Sequence[int]
+NEIGHBOUR_FRAMES = 1
+"""Frames of one clip up to this far apart are positives of each other."""
 
 
 @dataclass(frozen=True)
