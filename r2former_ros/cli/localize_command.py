@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     require_map(arguments.map)
     recognizer = Recognizer.open(arguments.map, config, notify=notify)
     say_what_runs(recognizer.search.model)
+    recognizer.search.warm_up()
     show = _json_line if arguments.json else _text_line
     bad = 0
     for path in arguments.images:

@@ -103,6 +103,10 @@ def say_what_runs(model: Model) -> None:
     """Name weights and device on stderr, and warn about untrained weights."""
     name = f'{model.spec.preset} {model.fingerprint}, {model.origin.text}'
     print(f'weights: {name}; device: {model.device} ({model.backend})', file=sys.stderr)
+    from ..model.loading import compiling
+
+    if text := compiling(model):
+        print(text, file=sys.stderr)
     if not model.origin.trained:
         print('untrained weights: results mean nothing', file=sys.stderr)
     elif not model.origin.reranker_trained:

@@ -38,7 +38,7 @@ from ..maps.index import PlaceIndex
 from ..maps.table import PlaceTable
 from ..model import ImageFeatures, Model
 from ..model.backends.onnx import export_onnx
-from ..model.loading import ENGINES, assemble, configured_network
+from ..model.loading import ENGINES, assemble, configured_network, wait_for_kernels
 from ..model.preprocess import preprocess
 from ..recognizer import Recognizer
 from ..records import Frame, Hypothesis, Image, Keyframe, LocalFeatures, Place
@@ -113,6 +113,7 @@ def networks(settings: ModelConfig, onnx_folder: Path) -> dict[str, Model]:
                 continue
             export_onnx(found[REFERENCE], onnx_folder)
         found[name] = assemble(network, wanted)
+        wait_for_kernels(found[name])
     return found
 
 
@@ -236,6 +237,7 @@ def _rerank_peak_mib(settings: ModelConfig, backend: str) -> float:
     """Rerank once and return by how many MiB the peak of this process rose."""
     settings = replace(settings, device='cpu', backend=backend, precision='float32')
     model = assemble(configured_network(settings), settings)
+    wait_for_kernels(model)
     query, candidates = random_features(model, 1), random_features(model, max(RERANKED))
     model.score(query, candidates[:1])  # loads and compiles what is needed
     Path('/proc/self/clear_refs').write_text('5', encoding='utf-8')  # the peak counts from here

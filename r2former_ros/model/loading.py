@@ -103,6 +103,23 @@ def assemble(network: R2Former, settings: ModelConfig) -> Model:
                  fingerprint_of(network))
 
 
+def compiling(model: Model) -> str:
+    """Return what is being compiled in the background, in one line, or nothing."""
+    if model.scorer.name != 'numba':
+        return ''
+    from .backends.numba.scorer import COMPILING, KERNELS
+
+    return COMPILING if KERNELS.compiling else ''
+
+
+def wait_for_kernels(model: Model) -> None:
+    """Wait until the model computes at full speed, where something is compiled or loaded first."""
+    if model.scorer.name == 'numba':
+        from .backends.numba.scorer import KERNELS
+
+        KERNELS.wait()
+
+
 def engine_for(network: R2Former, settings: ModelConfig) -> Engine:
     """
     Return the row of the table that the settings name, where nothing hinders it.
@@ -159,7 +176,7 @@ def _torch_scorer(network: R2Former, settings: ModelConfig) -> Scorer:
 
 
 def _numba_scorer(network: R2Former, settings: ModelConfig) -> Scorer:
-    from .backends.numba.scoring import NumbaScorer
+    from .backends.numba.scorer import NumbaScorer
 
     return NumbaScorer(network.reranker)
 

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..maps.calibration import calibration_for
 from ..maps.search import PlaceSearch
 from ..model import Model
-from ..model.loading import load_configured
+from ..model.loading import compiling, load_configured
 from ..recognizer import Recognizer
 from ..sources.sixteen_bit import use_scaling
 from .inputs import OdometryBuffer
@@ -43,6 +43,8 @@ class Configured:
             self.recognizer.search.warm_up()
             opened.pop_all()
         self._describe()
+        if text := compiling(self.recognizer.model):
+            self._log.info(text)
 
     @property
     def has_saved_map(self) -> bool:

@@ -11,7 +11,7 @@ from r2former_ros.config import Config, ModelConfig, options, with_values
 from r2former_ros.errors import ImageError, WeightsError
 from r2former_ros.model import load_model, loading
 from r2former_ros.model.backends.onnx import export_onnx
-from r2former_ros.model.loading import ENGINES, assemble, load_configured
+from r2former_ros.model.loading import ENGINES, assemble, load_configured, wait_for_kernels
 
 DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 SIZE = {'image_height': 96, 'image_width': 128}
@@ -51,6 +51,7 @@ def test_an_engine_computes_what_pytorch_computes(name, device, images, referenc
             pytest.skip('what writes ONNX is not installed')
         export_onnx(load_model('r2former-tiny', **SIZE), tmp_path)
     model = assemble(network, settings)
+    wait_for_kernels(model)
     assert (model.encoder.name, model.scorer.name) == {
         'numba': ('torch', 'numba'),
         'openvino': ('openvino', 'numba' if find_spec('numba') else 'torch'),

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 
 from r2former_ros.errors import ImageError
 from r2former_ros.model import ImageFeatures, load_model
+from r2former_ros.model.backends.numba.scorer import NumbaScorer
+from r2former_ros.model.loading import wait_for_kernels
 from r2former_ros.model.reranker import Reranker, RerankOps, correlate, go_through
 
 lanes = pytest.importorskip('r2former_ros.model.backends.numba.lanes',
@@ -117,7 +119,9 @@ def model():
 
 def with_numba(model):
     """Score with numba."""
-    return replace(model, scorer=scoring.NumbaScorer(model.network.reranker))
+    fast = replace(model, scorer=NumbaScorer(model.network.reranker))
+    wait_for_kernels(fast)
+    return fast
 
 
 def features(model, images, seed):

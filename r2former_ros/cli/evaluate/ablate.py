@@ -36,7 +36,7 @@ def add_parser(actions: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate every variant and print the table."""
     from ...evaluation.ablation import variants, with_all_patches
-    from ...model.loading import load_configured
+    from ...model.loading import load_configured, wait_for_kernels
 
     config = source_config(arguments, config_from(arguments))
     if arguments.map:
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     given = given_source(arguments)
     model = load_configured(config)
     say_what_runs(model)
+    wait_for_kernels(model)
     if not model.origin.reranker_trained and model.origin.trained:
         raise WeightsError('ablate needs weights whose reranker is trained')
     results: dict[str, Any] = {}

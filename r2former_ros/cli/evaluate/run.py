@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print a table and write what was asked for."""
     from ...evaluation.methods.registry import parse_methods
     from ...evaluation.report.result import result_of, write_result
-    from ...model.loading import load_configured
+    from ...model.loading import load_configured, wait_for_kernels
 
     config = source_config(arguments, config_from(arguments))
     check_live(arguments)
@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     given = given_source(arguments)
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)
+    wait_for_kernels(model)
     with stoppable(arguments.cache), opened_trial(arguments, given, model, config) as trial:
         outcomes, live = answers(arguments, given, trial, model, config)
         for line in [line for queries in trial.queries for line in queries.left_out][:10]:

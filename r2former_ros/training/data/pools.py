@@ -69,7 +69,7 @@ def clips_of(files: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Two views each of B images: uint8 (B, H, W, 3), with ``right_T_left`` in pixels (B, 3, 3)."""
+    """Two views each of B images, uint8 (B, H, W, 3); ``right_T_left`` (B, 3, 3) in pixels."""
 
     left: torch.Tensor
     right: torch.Tensor

@@ -10,6 +10,7 @@ times a pair. A pair of its own for each core stays in that core's cache and nev
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,8 +20,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ....common.files import replacing
 from ...features import ImageFeatures
 from ...reranker import Reranker, RerankOps
+from .cache_note import note_of_cache
 from .lanes import LANES, Layers, arrays_of, layers_of
 from .long_sequences import summarise_long
 from .partners import pair_up_compiled
@@ -28,23 +31,10 @@ from .short_sequences import summarise_short
 
 SHORT = LANES // 8
 """Tokens of a sequence up to which sequences, not tokens, fill the lanes."""
+NICENESS = 5
+"""Of the process that only compiles."""
 TOKENS_AT_A_TIME = 2000
 """Tokens of the pairs that a thread works on together: more would leave the second cache."""
-
-
-class NumbaScorer:
-    """A reranker as it is, on the CPU: later changes of its weights count."""
-
-    name, precision = 'numba', 'float32'
-
-    def __init__(self, reranker: Reranker) -> None:
-        self._reranker = reranker
-
-    def score(
-        self, query: ImageFeatures, candidates: ImageFeatures, batch: int
-    ) -> torch.Tensor:
-        """Score as ``Scorer.score`` says; threads bound the memory, not ``batch``."""
-        return score_in_threads(self._reranker, query.to('cpu'), candidates.to('cpu'))
 
 
 def score_in_threads(
@@ -61,9 +51,7 @@ def score_in_threads(
     size = max(1, min(TOKENS_AT_A_TIME // tokens, math.ceil(len(candidates) / threads)))
     parts = [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
-    layers = {blocks: tuple(map(layers_of, blocks))
-              for blocks in (reranker.block_1, reranker.block_2)}
-    ops = RerankOps(pair_up_compiled, partial(_go_through, layers))
+    ops = compiled_ops(reranker)
 
     @torch.inference_mode()
     def score(part: ImageFeatures) -> torch.Tensor:
@@ -72,6 +60,32 @@ def score_in_threads(
 
     with _one_thread_each(threads):
         return torch.cat(list(_pool(threads).map(score, parts)))
+
+
+def compiled_ops(reranker: Reranker) -> RerankOps:
+    """Return the operations of ``Reranker.forward`` in kernels, with the weights as they are."""
+    layers = {blocks: tuple(map(layers_of, blocks))
+              for blocks in (reranker.block_1, reranker.block_2)}
+    return RerankOps(pair_up_compiled, partial(_go_through, layers))
+
+
+@torch.inference_mode()
+def run_kernels(reranker: Reranker) -> None:
+    """Run every kernel once in this thread; the first run loads or compiles it."""
+    few = SHORT + 1  # so that Block-2 gets a long sequence
+    features = ImageFeatures(torch.ones(1, 1), torch.ones(1, few, 2), torch.ones(1, few),
+                             torch.ones(1, few, 8))
+    reranker(features, features, compiled_ops(reranker))
+
+
+def fill_cache() -> None:
+    """Compile every kernel into numba's cache, and note where it is."""
+    os.nice(NICENESS)
+    torch.set_num_threads(1)
+    run_kernels(Reranker())
+    note_of_cache().parent.mkdir(parents=True, exist_ok=True)
+    with replacing(note_of_cache(), cache=True) as part:
+        part.write_text(summarise_long.stats.cache_path, encoding='utf-8')
 
 
 def _go_through(
