@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import timm
 import torch
 from safetensors.torch import save_file
 
@@ -23,11 +22,12 @@ from ..errors import WeightsError
 from .network import Origin, R2Former
 from .official import OFFICIAL_SUFFIXES, read_official
 from .spec import PRESETS, ModelSpec
-from .vit_encoder import timm_spec
+from .vit_encoder import is_timm_model, timm_spec
 
 FORMAT = 'r2former_ros weights'
 FORMAT_VERSION = 1
 UNTRAINED_SEED = 0
+SUFFIXES = ('.safetensors', *OFFICIAL_SUFFIXES)
 BUNDLED = {'r2former-tiny': Path(__file__).parents[1] / 'weights' / 'r2former-tiny.safetensors'}
 """Weights that come with the package, by name."""
 
@@ -52,10 +52,10 @@ def load_network(
     name = str(weights)
     if name in PRESETS:
         model = untrained_model(PRESETS[name])
-    elif timm.is_model(name):
-        model = untrained_model(timm_spec(name))
+    elif name in BUNDLED or Path(name).suffix in SUFFIXES or not is_timm_model(name):
+        model = _read_file(BUNDLED.get(name, Path(weights)))
     else:
-        model = _read_file(BUNDLED.get(str(weights), Path(weights)))
+        model = untrained_model(timm_spec(name))
     resized = model.spec.with_size(image_height, image_width)
     if resized != model.spec:
         # Position embeddings are fitted at run time from the size they were trained with.

@@ -7,7 +7,6 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -37,6 +36,8 @@ class CnnEncoder(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
+        import timm
+
         self.spec = spec
         resnet: Any = timm.create_model('resnet50', num_classes=0)
         self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.act1, resnet.maxpool)

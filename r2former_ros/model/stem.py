@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 
 import torch
-from timm.layers.norm import LayerNorm2d
 from torch import nn
 
 DIRECTIONS = 16
@@ -25,6 +24,14 @@ GAIN = 16.0
 times GAIN squared."""
 LUMA = (0.299 * 0.229, 0.587 * 0.224, 0.114 * 0.225)
 """Weights of ITU-R 601 for channels divided by the ImageNet standard deviation."""
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm of the channels of maps (B, C, H, W)."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Normalise each position."""
+        return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class GradientStem(nn.Module):

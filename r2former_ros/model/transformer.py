@@ -1,25 +1,81 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces that encoder and reranker share."""
+"""Transformer blocks, which encoder and reranker share: those of timm, bit for bit."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block
+import torch.nn.functional as F
 from torch import nn
 
 LAYER_NORM_EPS = 1e-6
 
 
+class Attention(nn.Module):
+    """Multi-head self-attention; ``fused_attn`` chooses PyTorch's own kernel."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim = heads, width // heads
+        self.scale = self.head_dim**-0.5
+        self.fused_attn = True
+        self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm, self.k_norm, self.norm = nn.Identity(), nn.Identity(), nn.Identity()
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Let each token (B, T, width) look at all of its sequence."""
+        batch, length, width = tokens.shape
+        qkv = self.qkv(tokens).reshape(batch, length, 3, self.num_heads, self.head_dim)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, T, head_dim)
+        if self.fused_attn:
+            mixed = F.scaled_dot_product_attention(query, key, value)
+        else:
+            weights = (query * self.scale @ key.transpose(-2, -1)).softmax(dim=-1)
+            mixed = weights @ value
+        projected: torch.Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        return projected
+
+
+class Mlp(nn.Module):
+    """Two layers with exact GELU between them, four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Change each token (B, T, width) by itself."""
+        changed: torch.Tensor = self.fc2(self.act(self.fc1(tokens)))
+        return changed
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block, with the names of timm's ``Block``."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.attn = Attention(width, heads)
+        self.ls1 = nn.Identity()
+        self.norm2 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.mlp = Mlp(width)
+        self.ls2 = nn.Identity()
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Add attention, then MLP, to tokens (B, T, width)."""
+        tokens = tokens + self.attn(self.norm1(tokens))
+        mixed: torch.Tensor = tokens + self.mlp(self.norm2(tokens))
+        return mixed
+
+
 def make_blocks(depth: int, *, width: int, heads: int) -> nn.ModuleList:
-    """Make pre-norm transformer blocks with exact GELU and an MLP four times as wide."""
-    norm: Any = partial(nn.LayerNorm, eps=LAYER_NORM_EPS)
-    return nn.ModuleList(
-        Block(width, heads, mlp_ratio=4, qkv_bias=True, norm_layer=norm) for _ in range(depth)
-    )
+    """Make blocks."""
+    return nn.ModuleList(Block(width, heads) for _ in range(depth))
 
 
 def read_out(

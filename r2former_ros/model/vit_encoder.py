@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models.deit import VisionTransformerDistilled
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ..errors import ImageError, WeightsError
+from .deit import BACKBONES, DistilledDeit
 from .features import ImageFeatures
 from .position_embedding import fit_position_embedding
 from .spec import ModelSpec
@@ -33,7 +31,7 @@ class VitEncoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.backbone: Any = _make_backbone(spec)
-        self.distilled = isinstance(self.backbone, VisionTransformerDistilled)
+        self.distilled = 'distilled' in spec.backbone
         self.patch_px = int(self.backbone.patch_embed.patch_size[0])
         if spec.stem == 'gradients':
             self.backbone.patch_embed.proj = GradientStem(self.backbone.embed_dim)
@@ -107,12 +105,21 @@ class VitEncoder(nn.Module):
         return torch.cat([prefix, patches + position], dim=1)
 
 
+def is_timm_model(name: str) -> bool:
+    """Say whether timm knows an architecture by this name."""
+    import timm
+
+    return bool(timm.is_model(name))
+
+
 def timm_spec(backbone: str) -> ModelSpec:
     """
     Describe a model whose backbone is any ViT of timm, with that backbone's own normalisation.
 
     :raises WeightsError: if timm has no such model.
     """
+    import timm
+
     try:
         settings = timm.get_pretrained_cfg(backbone)
     except RuntimeError:
@@ -125,7 +132,18 @@ def timm_spec(backbone: str) -> ModelSpec:
     )
 
 
-def _make_backbone(spec: ModelSpec) -> VisionTransformer:
+def _make_backbone(spec: ModelSpec) -> Any:
+    size = spec.image_height, spec.image_width
+    if spec.backbone in BACKBONES:
+        return DistilledDeit(spec.backbone, size, spec.descriptor_dim)
+    return _make_timm_backbone(spec)
+
+
+def _make_timm_backbone(spec: ModelSpec) -> nn.Module:
+    """Build any other backbone with timm, which takes long to import."""
+    import timm
+    from timm.models.vision_transformer import VisionTransformer
+
     distilled = 'distilled' in spec.backbone
     extra: dict[str, Any] = (
         {} if distilled else {'dynamic_img_size': True, 'global_pool': 'token'}

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -53,5 +52,5 @@ def blended(start: Mapping[str, torch.Tensor], model: R2Former, share: float) ->
 def attend_plainly(model: nn.Module) -> None:
     """Turn fused attention off: on a CPU its backward pass is slow."""
     for module in model.modules():
-        if isinstance(module, Block):
-            setattr(module.attn, 'fused_attn', False)  # noqa: B010
+        if hasattr(module, 'fused_attn'):
+            setattr(module, 'fused_attn', False)  # noqa: B010
