@@ -71,6 +71,11 @@ class ModelConfig:
         'each image; auto stretches images that stay below 16384, as 10- to 14-bit cameras send',
         choices=('auto', 'full', 'stretch'),
     )
+    global_descriptor: str = option(
+        '', 'Network of the global descriptor: onnx:FILE, or onnx:FILE@HxW where it takes images '
+        "of one size in pixels; empty: the weights' own. Local features and reranking stay those "
+        'of the weights'
+    )
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ A new engine is a file in ``backends`` and a row here.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from ..errors import WeightsError
 from .backend import Encoder, Model, Scorer
 from .backends.cuda_graphs import ReplayedEncoder, ReplayedScorer
 from .backends.onnx import OnnxEncoder, OnnxScorer, exported_folder
+from .backends.onnx_descriptor import CombinedEncoder, OnnxDescriptor
 from .backends.openvino import OpenVinoEncoder
 from .backends.pytorch import PRECISIONS, TorchEncoder, TorchScorer
 from .checkpoint import load_network
@@ -99,8 +102,28 @@ def assemble(network: R2Former, settings: ModelConfig) -> Model:
     :raises WeightsError: if there is no such engine or precision, or something hinders it here.
     """
     engine = engine_for(network, settings)
-    return Model(network, engine.encoder(network, settings), engine.scorer(network, settings),
-                 fingerprint_of(network))
+    model = Model(network, engine.encoder(network, settings), engine.scorer(network, settings),
+                  fingerprint_of(network))
+    return with_global_descriptor(model, settings) if settings.global_descriptor else model
+
+
+def with_global_descriptor(model: Model, settings: ModelConfig) -> Model:
+    """
+    Return a model whose global descriptors come from the network that the settings name.
+
+    It has a fingerprint and a dimension of its own, so a map knows which network it was built
+    with.
+
+    :raises WeightsError: if the network is missing or cannot run.
+    """
+    describe = OnnxDescriptor(settings.global_descriptor, settings.onnx_providers.split(','),
+                              model.spec.input)
+    network, origin = copy(model.network), model.origin
+    network.spec = replace(model.spec, descriptor_dim=describe.dim)
+    network.origin = replace(origin, trained=True,
+                             text=f'{origin.text}; global descriptor of {describe.path.name}')
+    both = hashlib.sha256(f'{model.fingerprint} {describe.digest}'.encode()).hexdigest()
+    return Model(network, CombinedEncoder(model.encoder, describe), model.scorer, both[:16])
 
 
 def compiling(model: Model) -> str:

@@ -64,7 +64,7 @@ def test_files_of_other_weights_or_sizes_are_refused(folder, tmp_path):
     with pytest.raises(WeightsError, match='onnxruntime has only .*CPUExecutionProvider'):
         load_configured(with_values(settings(folder), {'model.onnx_providers': 'NoSuch'}))
     (tmp_path / 'encoder.onnx').write_bytes(b'no graph')
-    with pytest.raises(WeightsError, match='is no ONNX file that can run'):
+    with pytest.raises(WeightsError, match='is not an ONNX file that can run'):
         load_configured(settings(tmp_path))
     with pytest.raises(WeightsError, match='computes in float32 only: set model.precision'):
         load_configured(with_values(settings(folder), {'model.precision': 'bfloat16'}))

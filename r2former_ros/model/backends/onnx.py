@@ -135,10 +135,24 @@ def _array(tensor: torch.Tensor) -> Any:
 
 
 def _open(path: Path, fingerprint: str, providers: Sequence[str]) -> Any:
+    session = open_session(path, providers)
+    found = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT, 'unknown weights')
+    if found != fingerprint:
+        raise WeightsError(f'{path}: was made from weights {found}, not {fingerprint}; '
+                           'export it again')
+    return session
+
+
+def open_session(path: Path, providers: Sequence[str]) -> Any:
+    """
+    Open an ONNX file in onnxruntime.
+
+    :raises WeightsError: if onnxruntime, a provider or the file is missing, or it cannot run.
+    """
     try:
         import onnxruntime
     except ImportError as error:
-        raise WeightsError('the onnx backend needs the package onnxruntime '
+        raise WeightsError(f'{path}: needs the package onnxruntime '
                            '(pip install onnxruntime)') from error
     known = onnxruntime.get_available_providers()
     missing = [name for name in providers if name not in known]
@@ -147,14 +161,9 @@ def _open(path: Path, fingerprint: str, providers: Sequence[str]) -> Any:
     if not path.is_file():
         raise WeightsError(f'{path}: no such file; r2former weights export writes it')
     try:
-        session = onnxruntime.InferenceSession(path, _options(), providers=list(providers))
+        return onnxruntime.InferenceSession(path, _options(), providers=list(providers))
     except Exception as error:  # onnxruntime's own types share no base
-        raise WeightsError(f'{path}: is no ONNX file that can run ({error})') from error
-    found = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT, 'unknown weights')
-    if found != fingerprint:
-        raise WeightsError(f'{path}: was made from weights {found}, not {fingerprint}; '
-                           'export it again')
-    return session
+        raise WeightsError(f'{path}: is not an ONNX file that can run ({error})') from error
 
 
 def _options() -> Any:
