@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``r2former weights``: describe weights files and convert and export them."""
+"""``r2former weights``: describe, download, convert and export weights."""
 
 from __future__ import annotations
 
@@ -11,12 +11,26 @@ from typing import Any
 
 from ..errors import UsageError, WeightsError
 from .checks import require_output, require_output_folder
+from .options import progress_bar
 
 
 def add_parser(commands: Any) -> None:
     """Register the subcommand and its own subcommands."""
-    parser = commands.add_parser('weights', help='describe, convert and export weights')
+    parser = commands.add_parser('weights', help='describe, download, convert, export weights')
     actions = parser.add_subparsers(required=True, metavar='ACTION')
+    action = actions.add_parser('list', help='list weights that have a name',
+                                description='Print name, licence, size and origin of each.')
+    _add_catalogue(action)
+    action.set_defaults(run=list_weights)
+    action = actions.add_parser(
+        'get', help='download weights by name',
+        description="Download weights into the user's cache, where model.weights finds them by "
+                    'their name. An interrupted download resumes.',
+    )
+    action.add_argument('name', metavar='NAME', help='as r2former weights list prints it')
+    _add_catalogue(action)
+    action.add_argument('--half', action='store_true', help='store float16')
+    action.set_defaults(run=get)
     action = actions.add_parser('info', help='describe weights',
                                 description='Print preset, sizes, fingerprint and origin.')
     action.add_argument('weights', help='preset, .safetensors file or released .pth checkpoint')
@@ -40,6 +54,44 @@ def add_parser(commands: Any) -> None:
     action.add_argument('folder', metavar='OUT_DIR', nargs='?')
     action.add_argument('--size', metavar='HxW', help="input size (default: that of the weights)")
     action.set_defaults(run=export)
+
+
+def _add_catalogue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--catalogue', metavar='FILE', type=Path,
+                        help='YAML list of further weights: name, text, licence, address, sha256')
+
+
+def list_weights(arguments: argparse.Namespace) -> None:
+    """List the weights that have a name."""
+    from ..model.catalogue import entries, is_here
+
+    for entry in entries(arguments.catalogue).values():
+        size = f'{entry.size / 2**20:.0f} MiB' if entry.size else ''
+        state = 'here' if is_here(entry) else 'get' if entry.address else 'by hand'
+        print(f'{entry.name:32s}{state:9s}{size:9s}{entry.text}; licence: {entry.licence}')
+
+
+def get(arguments: argparse.Namespace) -> None:
+    """Download weights, and convert them."""
+    from ..model import load_model
+    from ..model.catalogue import entries
+    from ..model.catalogue import get as get_weights
+
+    known = entries(arguments.catalogue)
+    if arguments.name not in known:
+        raise UsageError(f'{arguments.name}: no such weights; there are {", ".join(known)}')
+    entry = known[arguments.name]
+    with progress_bar(entry.name) as bar:
+        bar.unit, bar.unit_scale = 'B', True
+
+        def report(held: int, total: int) -> None:
+            bar.total, bar.n = total or None, held
+            bar.update(0)
+
+        path = get_weights(entry, report, half=arguments.half)
+    model = load_model(path)
+    unchecked = '' if entry.sha256 or not entry.address else ' (no SHA-256 known to check it by)'
+    print(f'{path}: {model.spec.preset} {model.fingerprint}, {model.origin.text}{unchecked}')
 
 
 def info(arguments: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from .. import __version__
+from ..common.process import cache_folder
 from ..errors import WeightsError
 from .network import Origin, R2Former
 from .official import OFFICIAL_SUFFIXES, read_official
@@ -42,9 +43,9 @@ def load_network(
     """
     Load a network in evaluation mode.
 
-    :param weights: a ``.safetensors`` file, an official ``.pth`` checkpoint, a name in
-        ``BUNDLED``, or the name of a preset or of a ViT of timm, which gives an untrained network
-        with a fixed seed.
+    :param weights: a ``.safetensors`` file, an official ``.pth`` checkpoint, the name
+        of bundled or downloaded weights, or that of a preset or of a ViT of timm, which gives an
+        untrained network with a fixed seed.
     :param device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where it works.
     :param image_height: overrides the size in the weights; 0 keeps it. Likewise the width.
     :raises WeightsError: if the file is missing, damaged or of another kind.
@@ -52,8 +53,10 @@ def load_network(
     name = str(weights)
     if name in PRESETS:
         model = untrained_model(PRESETS[name])
-    elif name in BUNDLED or Path(name).suffix in SUFFIXES or not is_timm_model(name):
-        model = _read_file(BUNDLED.get(name, Path(weights)))
+    elif named := _named_weights(name):
+        model = _read_file(named)
+    elif Path(name).suffix in SUFFIXES or not is_timm_model(name):
+        model = _read_file(Path(weights))
     else:
         model = untrained_model(timm_spec(name))
     resized = model.spec.with_size(image_height, image_width)
@@ -61,6 +64,19 @@ def load_network(
         # Position embeddings are fitted at run time from the size they were trained with.
         model.spec = resized
     return model.to(resolve_device(device)).eval()
+
+
+def downloaded_weights(name: str) -> Path:
+    """Return where ``r2former weights get`` keeps weights of a name."""
+    return cache_folder() / 'weights' / f'{name}{SUFFIXES[0]}'
+
+
+def _named_weights(name: str) -> Path | None:
+    """Return the file of bundled or downloaded weights."""
+    if name in BUNDLED:
+        return BUNDLED[name]
+    plain = Path(name).name == name  # not a path
+    return downloaded_weights(name) if plain and downloaded_weights(name).is_file() else None
 
 
 def untrained_model(spec: ModelSpec) -> R2Former:
