@@ -6,19 +6,29 @@ from __future__ import annotations
 
 from ..config import MapConfig
 from ..geometry.poses import angle_deg, distance_m
+from ..geometry.trajectories import POSE_TOLERANCE_NS
 from ..records import PosedFrame
 
 
 class KeyframeRule:
-    """Choose frames by movement, rotation or time since the last keyframe, whichever is first."""
+    """
+    Choose frames by movement, rotation or time since the last keyframe, whichever is first.
+
+    Where time runs backwards, as by the reset of a simulator, a new stretch begins: its first
+    frame becomes a keyframe.
+    """
 
     def __init__(self, config: MapConfig) -> None:
         self.config = config
         self._last: PosedFrame | None = None
+        self._latest_ns = -2**63
 
     def takes(self, posed: PosedFrame) -> bool:
         """Say whether a frame becomes a keyframe; without any rule, all do."""
-        chosen = self._last is None or self._far_from(self._last, posed)
+        stamp_ns = posed.frame.stamp_ns
+        set_back = stamp_ns < self._latest_ns - POSE_TOLERANCE_NS
+        self._latest_ns = stamp_ns if set_back else max(stamp_ns, self._latest_ns)
+        chosen = set_back or self._last is None or self._far_from(self._last, posed)
         if chosen:
             self._last = posed
         return chosen
