@@ -83,6 +83,8 @@ def read_image_poses(path: str | Path) -> dict[str, StampedPose]:
         raise PoseError(f'{path}:{number}: expected a CSV header with file, x_m, y_m, yaw_rad')
     poses: dict[str, StampedPose] = {}
     for name, pose in _read_csv(path, needs_stamp=False):
+        if '\0' in name:
+            raise PoseError(f'{path}: {quoted(name)} is not the name of a file')
         if name in poses:
             raise PoseError(f'{path}: {quoted(name)} is listed twice, expected one pose per file')
         poses[name] = pose
