@@ -32,8 +32,8 @@ class Variant:
     """
     One row of the table.
 
-    ``published`` is recall@1 on MSLS val in the paper, where it has the row. ``features`` of 0
-    keeps the number of local features; ``candidates`` of 0 the number that is reranked.
+    ``published`` is recall@1 on MSLS val in the paper, if it has the row. 0 keeps the number of
+    local ``features`` or of reranked ``candidates``.
     """
 
     name: str
@@ -45,54 +45,54 @@ class Variant:
 
 
 class WithoutBlock1(Reranker):
-    """The five partners are averaged."""
+    """Average the five partners."""
 
     def summarise_partners(self, pairs: torch.Tensor, ops: RerankOps = TORCH) -> torch.Tensor:
-        """Replace Block-1 by the mean of its input."""
+        """Replace Block-1 with the mean of its input."""
         tokens = self.pair_embedding(pairs) + encode_xy(pairs[..., CANDIDATE_XY])
         summaries: torch.Tensor = self.pair_projection(self.norm(tokens.mean(dim=2)))
         return summaries
 
 
 class WithoutBlock2(Reranker):
-    """All patches are averaged."""
+    """Average all patches."""
 
     def judge(
         self, summaries: torch.Tensor, query_xy: torch.Tensor, ops: RerankOps = TORCH
     ) -> torch.Tensor:
-        """Replace Block-2 by the mean of its input."""
+        """Replace Block-2 with the mean of its input."""
         tokens = summaries + encode_xy(query_xy)
         logits: torch.Tensor = self.head(self.norm(tokens.mean(dim=1)))
         return logits.float()
 
 
 class TopPair(Reranker):
-    """Each patch has its best partner only."""
+    """Keep only the best partner of each patch."""
 
     def summarise_partners(self, pairs: torch.Tensor, ops: RerankOps = TORCH) -> torch.Tensor:
-        """Show Block-1 the first partner alone."""
+        """Pass only the first partner to Block-1."""
         return super().summarise_partners(pairs[:, :, :1], ops)
 
 
 def without_xy(features: ImageFeatures, count: int) -> ImageFeatures:
-    """Put all patches to the middle of the square that coordinates are counted in."""
+    """Move all patches to the centre of the coordinate square."""
     kept = features.strongest(count)
     return replace(kept, xy=torch.full_like(kept.xy, 0.5))
 
 
 def without_attention(features: ImageFeatures, count: int) -> ImageFeatures:
-    """Give all patches an attention of one half; they are still selected by it."""
+    """Set the attention of all patches to one half, after selecting by it."""
     kept = features.strongest(count)
     return replace(kept, attention=torch.full_like(kept.attention, 0.5))
 
 
 def random_choice(features: ImageFeatures, count: int) -> ImageFeatures:
-    """Keep patches drawn without regard to attention, always the same of the same grid."""
+    """Keep randomly drawn patches, the same for the same grid."""
     total = features.xy.shape[1]
-    # Drawn by place in the image, so that the draw does not depend on the order of attention.
+    # Draw by position in the image, so that the draw is independent of attention.
     order = (features.xy[..., 1] * 10_000 + features.xy[..., 0]).argsort(dim=1)
     drawn = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
-    rows = order[:, drawn.to(order.device)].sort(dim=1).values  # attention falls again
+    rows = order[:, drawn.to(order.device)].sort(dim=1).values  # in order of attention
     images = torch.arange(len(features), device=rows.device)[:, None]
     return ImageFeatures(features.descriptor,
                          *(tensor[images, rows] for tensor in features.local()))
@@ -102,8 +102,8 @@ def variants(num_local: int, candidates: int) -> list[Variant]:
     """
     Return the rows for weights that select ``num_local`` patches.
 
-    Random selection takes half of the patches, and is set beside the half of most attention:
-    where all patches are selected anyway there is nothing to choose.
+    Random selection keeps half of the patches and is compared with the half of largest attention,
+    because with all patches selected there would be nothing to choose.
     """
     half = max(5, num_local // 2)
     return [
@@ -162,8 +162,8 @@ def with_all_patches(model: Model, folder: Path) -> Model:
     """
     Return a model whose encoder returns every patch of an image, in the order of attention.
 
-    PyTorch encodes, whatever did before. The features are cached in a folder of their own, so
-    each image is encoded once for all variants.
+    PyTorch encodes, whatever engine the model had. The features are cached in a folder of their
+    own, so each image is encoded once for all variants.
     """
     encoder = copy(model.network.encoder)
     encoder.spec = replace(encoder.spec, num_local=ALL_PATCHES)

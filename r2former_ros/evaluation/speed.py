@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The stages of a query, timed: the plain float32 path against the fast ones, in one run.
+Timing of every stage of a query: the plain float32 path next to the fast ones, in one run.
 
-Variants of a stage take turns, so that whatever else the machine does falls on all alike. Read the
-ratios; the milliseconds are those of one machine at one time.
+The variants of a stage take turns, so that other load on the machine affects all of them alike.
+The ratios carry over to other machines; the milliseconds do not.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from ..records import Frame, Hypothesis, Image, Keyframe, LocalFeatures, Place
 REFERENCE = 'torch float32'
 RERANKED = (20, 50, 100)
 NAMED = 20
-"""Hypotheses of an image that is decided on."""
+"""Hypotheses per decision."""
 SEARCHED = (1_000, 10_000, 100_000, 1_000_000)
 SEARCHED_DIM = 256
 STREET = 1_000
-"""Places that lie two metres apart in a row, where their poses count; rows are 30 m apart."""
+"""Places per row, two metres apart; rows are 30 m apart."""
 VERSIONS = ('torch', 'numpy', 'scipy', 'faiss-cpu', 'numba', 'openvino', 'onnxruntime', 'triton')
 REPLAYED = 'cudagraphs bfloat16'
 FUSED = 'triton bfloat16'
@@ -63,9 +63,9 @@ TIMED_ON = {
     'cpu': (COMPILED, CONVERTED, ROUNDED, 'onnx float32'),
     'cuda': ('torch float16', 'cudagraphs float32', REPLAYED, FUSED),
 }
-"""Engine and precision, where nothing hinders them."""
+"""Engines and precisions to time, if they can run."""
 ONNX_PACKAGES = ('onnx', 'onnxscript')
-"""What writing the files needs."""
+"""Packages that write the files."""
 Variants = dict[str, Callable[[], object]]
 Stage = tuple[str, Variants]
 Row = dict[str, Any]
@@ -73,7 +73,7 @@ Row = dict[str, Any]
 
 def stages(settings: ModelConfig, places: int, folder: Path) -> Iterator[Stage]:
     """
-    Yield the stages of a query by some weights, each with its variants by name.
+    Yield the stages of a query with some weights, each with its variants by name.
 
     :param settings: weights, device and size of the input.
     :param places: in the map of the whole query.
@@ -118,7 +118,7 @@ def networks(settings: ModelConfig, onnx_folder: Path) -> dict[str, Model]:
 
 
 def random_features(model: Model, images: int) -> ImageFeatures:
-    """Make features of the weights' sizes: what they say has no influence on the time."""
+    """Make random features of the right shapes; their values do not affect the time."""
     generator = torch.Generator().manual_seed(images)
     spec = model.spec
     count = min(spec.num_local, spec.image_height * spec.image_width // 256)
@@ -134,7 +134,7 @@ def random_features(model: Model, images: int) -> ImageFeatures:
 def whole_query(
     models: dict[str, Model], places: int, folder: Path, picture: Image
 ) -> Variants:
-    """Build a map of random places and recognise on it by the plain and the fastest path."""
+    """Build a map of random places and recognise in it with the plain and the fastest path."""
     plain = models[REFERENCE]
     path = folder / 'places.r2map'
     with create_map(plain, path, Config()) as place_map:
@@ -166,7 +166,7 @@ def random_keyframes(model: Model, places: int) -> Iterator[Keyframe]:
 
 
 def search_stages(largest: int) -> Iterator[Stage]:
-    """Yield exact search in more and more places; other indices: see benchmarks/search.py."""
+    """Yield exact search in ever larger maps; for other indices see benchmarks/search.py."""
     rng = np.random.default_rng(2)
     for count in sizes(largest):
         rows = rng.standard_normal((count, SEARCHED_DIM), np.float32)
@@ -176,7 +176,7 @@ def search_stages(largest: int) -> Iterator[Stage]:
 
 
 def decide_stages(largest: int) -> Iterator[Stage]:
-    """Yield the decision in more and more places: a drive whose images name others by chance."""
+    """Yield the decision in ever larger maps: a drive whose images also name random places."""
     rng = np.random.default_rng(3)
     places = [Place(i, 0, pose_from_yaw(2.0 * (i % STREET), 30.0 * (i // STREET), 0.0), '')
               for i in range(largest)]
@@ -193,12 +193,12 @@ def _decide(decision: PlaceFilter, seen: Iterator[list[Hypothesis]]) -> None:
 
 
 def sizes(largest: int) -> list[int]:
-    """Return numbers of places, each ten times the one before, up to the largest."""
+    """Return numbers of places up to the largest, each ten times the previous one."""
     return [count for count in SEARCHED if count < largest] + [largest]
 
 
 def measured(title: str, variants: Variants, repeats: int) -> list[Row]:
-    """Time one stage; the first variant is what the others are compared with."""
+    """Time one stage; the others are compared with the first variant."""
     figures = timed(variants, repeats)
     first = next(iter(figures.values()))['median_ms']
     return [{'stage': title, 'variant': name, **figure,
@@ -222,9 +222,9 @@ def timed(variants: Variants, repeats: int) -> dict[str, dict[str, float]]:
 
 def rerank_memory_mib(settings: ModelConfig) -> dict[str, float]:
     """
-    Return what reranking 100 candidates adds to the largest memory of a process of its own.
+    Return by how much reranking 100 candidates raises the peak memory of a fresh process.
 
-    :returns: MiB by backend: the plain one and the fastest.
+    :returns: MiB, for the plain and the fastest backend.
     """
     found = {}
     for backend in ('torch', 'auto'):
@@ -234,7 +234,7 @@ def rerank_memory_mib(settings: ModelConfig) -> dict[str, float]:
 
 
 def _rerank_peak_mib(settings: ModelConfig, backend: str) -> float:
-    """Rerank once and return by how many MiB the peak of this process rose."""
+    """Rerank once, and return the rise of this process's peak memory in MiB."""
     settings = replace(settings, device='cpu', backend=backend, precision='float32')
     model = assemble(configured_network(settings), settings)
     wait_for_kernels(model)
@@ -247,13 +247,13 @@ def _rerank_peak_mib(settings: ModelConfig, backend: str) -> float:
 
 
 def _memory_mib(name: str) -> float:
-    """Read one of this process's figures: VmRSS is now, VmHWM the peak."""
+    """Read the current (VmRSS) or peak (VmHWM) memory of this process."""
     lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) / 1024
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Say what the figures are taken on, and by which versions."""
+    """Describe the machine and the versions of what is timed."""
     lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     cpus = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
     on_cuda = device != 'cpu' and torch.cuda.is_available()
@@ -267,8 +267,8 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Return the commit of the source where it is a checkout, else nothing."""
-    source = Path(__file__).parents[1]
+    """Return the commit of the source if it is a checkout, else an empty string."""
+    source = Path(__file__).parents[2]
     if not (source / '.git').exists():
         return ''
     command = ['git', 'rev-parse', '--short', 'HEAD']

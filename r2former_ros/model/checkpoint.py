@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Weights files: safetensors with a header that says what they are.
+Weights files: safetensors with a header that describes them.
 
-A file needs nothing beside it: the header holds the architecture, where the weights come from and
-the effective configuration of their training. A pickle never runs (see ``official``).
+A file is self-contained: its header holds the architecture, the origin of the weights and the
+effective configuration of their training. No pickle is ever executed (see ``official``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT_VERSION = 1
 UNTRAINED_SEED = 0
 SUFFIXES = ('.safetensors', *OFFICIAL_SUFFIXES)
 BUNDLED = {'r2former-tiny': Path(__file__).parents[1] / 'weights' / 'r2former-tiny.safetensors'}
-"""Weights that come with the package, by name."""
+"""Weights shipped with the package, by name."""
 
 
 def load_network(
@@ -80,7 +80,7 @@ def _named_weights(name: str) -> Path | None:
 
 
 def untrained_model(spec: ModelSpec) -> R2Former:
-    """Build a network with random weights that are the same every time."""
+    """Build a network with random weights from a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)
         return R2Former(spec)
@@ -92,7 +92,7 @@ def save_weights(
     """
     Write weights with their description.
 
-    :param config: what the weights were made with; stored as it is.
+    :param config: settings the weights were trained with; stored as they are.
     :param half: store float16, half the size.
     """
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -113,7 +113,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     Read the description of a weights file without its tensors.
 
-    :raises WeightsError: if the file is missing, no safetensors file, or not one of ours.
+    :raises WeightsError: if the file is missing, not a safetensors file, or not one of ours.
     """
     try:
         with safetensors.safe_open(str(path), framework='pt') as file:
@@ -122,7 +122,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         names = ', '.join(PRESETS)
         raise WeightsError(f'{path}: no such weights file, nor a preset ({names})') from error
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f'{path}: is no readable safetensors file ({error})') from error
+        raise WeightsError(f'{path}: is not a readable safetensors file ({error})') from error
     if header.get('format') != FORMAT:
         raise WeightsError(f'{path}: is a safetensors file, but not of r2former_ros; '
                            'r2former weights convert reads official checkpoints')
@@ -134,7 +134,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 def resolve_device(name: str | torch.device) -> torch.device:
     """
-    Turn a device setting into a device; ``auto`` takes CUDA where a kernel really runs.
+    Turn a device setting into a device; ``auto`` is CUDA if a kernel really runs there.
 
     :raises WeightsError: if the device does not exist here.
     """

@@ -3,8 +3,8 @@
 """
 Checkpoints of the released code (bytedance/R2Former), read without running a pickle.
 
-They are dictionaries with ``model_state_dict`` beside training state; keys carry DataParallel's
-prefix. A checkpoint of the first training stage holds the retrieval network alone.
+They are dictionaries with ``model_state_dict`` next to training state; keys carry the prefix of
+DataParallel. A checkpoint of the first training stage holds only the retrieval network.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def read_official(path: Path, size: tuple[int, int] | None = None) -> R2Former:
     """
     Read a checkpoint of the released code.
 
-    :param size: height and width in pixels that it was trained with, where the number of position
-        embeddings does not tell (it does for 480x640 and for squares).
+    :param size: training size (height, width) in pixels, needed only if the number of position
+        embeddings is ambiguous (it is not for 480x640 and for squares).
     :raises WeightsError: if it is missing, would run code, or lacks or adds tensors.
     """
     state = _unpickle_tensors(path)
@@ -96,7 +96,7 @@ def model_from_official(state: StateDict, size: tuple[int, int] | None = None) -
 
 
 def rename(key: str) -> str:
-    """Translate an official tensor name into ours; an unknown one is returned as it is."""
+    """Translate an official tensor name into ours; return an unknown name unchanged."""
     for pattern, name in (*RERANKER_NAMES, *ENCODER_NAMES):
         renamed, count = re.subn(pattern, name, key)
         if count:
@@ -117,12 +117,12 @@ def _unpickle_tensors(path: Path) -> StateDict:
                            'only tensors and numpy scalars are accepted') from error
     except (OSError, RuntimeError, EOFError, SafetensorError) as error:
         reason = ' '.join(str(error).split())
-        raise WeightsError(f'{path}: is no PyTorch checkpoint ({reason})') from error
+        raise WeightsError(f'{path}: is not a PyTorch checkpoint ({reason})') from error
     return _strip(checkpoint, path)
 
 
 def _strip(checkpoint: Any, path: Path) -> StateDict:
-    """Take the tensors out of a checkpoint and normalise the names of the two stages."""
+    """Extract the tensors of a checkpoint, under the same names for both stages."""
     whole = isinstance(checkpoint, dict)
     state = checkpoint.get('model_state_dict', checkpoint) if whole else None
     if not isinstance(state, dict) or not state or not all(map(torch.is_tensor, state.values())):
@@ -134,7 +134,7 @@ def _strip(checkpoint: Any, path: Path) -> StateDict:
 
 
 def _spec_of(state: StateDict, size: tuple[int, int] | None) -> ModelSpec:
-    """Recognise the architecture by the tensors' shapes."""
+    """Infer the architecture from the shapes of the tensors."""
     unused = state.get('Reranker.decoder_pos_embed')
     num_local = 500 if unused is None else (unused.shape[1] - 1) // 2
     if 'aggregation.1.weight' in state:
@@ -177,7 +177,7 @@ def _check_names(found: set[str], expected: set[str]) -> None:
 
 
 def _numpy_scalars() -> list[Any]:
-    """Name the numpy objects in which the released code stores recalls: data, no code."""
+    """List the numpy types in which the released code stores recalls: data, not code."""
     from numpy._core.multiarray import _reconstruct, scalar
 
     named = [(function, f'numpy.{core}.multiarray.{function.__name__}')

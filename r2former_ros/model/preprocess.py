@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From an RGB picture to the tensor a model reads: the only place that knows size, mean and std.
+From an RGB picture to the input of a model: the only place that knows size, mean and std.
 
-As in the released evaluation: scaled to [0, 1], normalised, and resized bilinearly without
-antialias; the aspect ratio is not kept. Resizing comes first here, which gives the same up to
-rounding, so a large picture costs little more than a small one.
+As in the released evaluation, pictures are scaled to [0, 1], normalised and resized bilinearly
+without antialiasing; the aspect ratio is not kept. Resizing comes first here, so a large picture
+costs little more than a small one; the result is the same up to rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..records import Image
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MIN_SIDE_PX = 8
-"""Pictures with a smaller side show nothing that could be recognised, and are refused."""
+"""Shortest side of a picture; smaller ones show nothing recognisable and are refused."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def preprocess(
     Make the model's input from one picture, uint8 (H, W, 3) RGB of any size from 8 px.
 
     :returns: float32 (1, 3, spec.height, spec.width) on the device.
-    :raises ImageError: if the array is no such picture.
+    :raises ImageError: if the array is not such a picture.
     """
     check_image(image)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
@@ -58,7 +58,7 @@ def normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
 
 
 def _resized_along(dim: int, pixels: torch.Tensor, size: int) -> torch.Tensor:
-    """Resize one side as ``F.interpolate`` does, reading only the pixels that it mixes."""
+    """Resize one dimension as ``F.interpolate`` does, reading only the pixels it needs."""
     length = pixels.shape[dim]
     if length == size:
         return pixels.float()

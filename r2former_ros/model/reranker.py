@@ -3,8 +3,8 @@
 """
 The reranker (paper section 3.2): a transformer that reads the correlation of two images.
 
-``correlate`` finds for each patch its five best partners; ``Reranker.block_1`` summarises the
-five; ``Reranker.block_2`` looks at all patches together; ``Reranker.head`` says match or not.
+``correlate`` finds the five best partners of each patch, ``Reranker.block_1`` summarises the five,
+``Reranker.block_2`` reads all patches together, and ``Reranker.head`` decides: match or not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTNERS = 5
 PAIR_VALUES = 7
 """x, y, attention of the query's patch, the same of the candidate's, and their correlation."""
 CANDIDATE, CORRELATION = 3, 6
-"""Where the candidate's values begin, and where the correlation stands."""
+"""Index of the first value of the candidate, and of the correlation."""
 QUERY_XY = slice(0, 2)
 CANDIDATE_XY = slice(CANDIDATE, CANDIDATE + 2)
 
@@ -35,7 +35,7 @@ CANDIDATE_XY = slice(CANDIDATE, CANDIDATE + 2)
 def go_through(
     blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module
 ) -> torch.Tensor:
-    """Put a class token before the tokens (B, T, W); return it (B, W) after blocks and norm."""
+    """Prepend a class token to the tokens (B, T, W); return it (B, W) after blocks and norm."""
     tokens = with_class_token(class_token, tokens)
     for block in blocks[:-1]:
         tokens = block(tokens)
@@ -45,7 +45,7 @@ def go_through(
 
 
 def with_class_token(class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Put a class token (1, 1, W) before the tokens (B, T, W); len() would fix B in an export."""
+    """Prepend a class token (1, 1, W) to the tokens (B, T, W); len() would fix B in an export."""
     return torch.cat([class_token.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
 
 
@@ -53,7 +53,7 @@ def pair_up(
     correlation: torch.Tensor, left: torch.Tensor, right: torch.Tensor
 ) -> torch.Tensor:
     """
-    Put together what ``correlate`` returns.
+    Assemble what ``correlate`` returns.
 
     :param correlation: (K, Nx, Ny).
     :param left: x, y, attention of the query's patches (K, Nx, 3).
@@ -120,7 +120,7 @@ class Reranker(nn.Module):
     def judge(
         self, summaries: torch.Tensor, query_xy: torch.Tensor, ops: RerankOps = TORCH
     ) -> torch.Tensor:
-        """Block-2 and head: from all patches (K, S, 32) and where they are (K, S, 2) to logits."""
+        """Block-2 and head: from all patches (K, S, 32) at their positions (K, S, 2) to logits."""
         tokens = summaries + encode_xy(query_xy)
         summary = ops.go_through(self.block_2, self.class_token_2, tokens, self.norm)
         logits: torch.Tensor = self.head(summary)
@@ -139,9 +139,9 @@ def correlate(
     query: ImageFeatures, candidates: ImageFeatures, ops: RerankOps = TORCH
 ) -> torch.Tensor:
     """
-    Find the five best partners of each patch, for the query's patches, then the candidate's.
+    Find the five best partners of each patch of the query, then of each patch of the candidate.
 
-    Always float32: with rounded correlations other partners are chosen, which ruins the logits.
+    Always float32: rounded correlations would select other partners, which ruins the logits.
 
     :param query: one image, or as many as there are candidates.
     :returns: (K, S, 5, 7) with S = Nx + Ny, best partner first; see ``PAIR_VALUES``.
@@ -164,7 +164,7 @@ def mean_best_correlation(
     query: ImageFeatures, candidates: ImageFeatures, batch: int = 10
 ) -> torch.Tensor:
     """
-    Compare a query with K candidates in a cheap way: how well patches find partners on average.
+    Compare a query with K candidates cheaply: how well their patches match on average.
 
     :returns: (K,) in [-1, 1], the mean over both sides of each patch's best correlation.
     """
@@ -181,8 +181,8 @@ def encode_xy(xy: torch.Tensor) -> torch.Tensor:
     """
     Encode coordinates in [0, 1] as sines and cosines: (..., 2) to (..., 32).
 
-    Sixteen values for x, then sixteen for y; of each, eight sines, then eight cosines, with
-    frequencies 10000^(-k/8).
+    Sixteen values for x, then sixteen for y: eight sines, then eight cosines, with frequencies
+    10000^(-k/8).
     """
     count = WIDTH // 4
     steps = torch.arange(count, device=xy.device, dtype=torch.float32) / count

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transformer blocks, which encoder and reranker share: those of timm, bit for bit."""
+"""Transformer blocks shared by encoder and reranker; they equal timm's bit for bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Let each token (B, T, width) look at all of its sequence."""
+        """Let each token (B, T, width) attend to its whole sequence."""
         batch, length, width = tokens.shape
         qkv = self.qkv(tokens).reshape(batch, length, 3, self.num_heads, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, T, head_dim)
@@ -40,7 +40,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with exact GELU between them, four times as wide inside."""
+    """Two layers with exact GELU in between; the hidden layer is four times as wide."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Change each token (B, T, width) by itself."""
+        """Transform each token (B, T, width) separately."""
         changed: torch.Tensor = self.fc2(self.act(self.fc1(tokens)))
         return changed
 
@@ -82,9 +82,9 @@ def read_out(
     block: Any, tokens: torch.Tensor, class_tokens: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Run a block for its first tokens only: what a last block is needed for.
+    Run a block for its first tokens only, which is all that is needed of a last block.
 
-    The other tokens serve as keys and values; their queries and MLP would be dead work.
+    The other tokens serve as keys and values; their queries and MLP would be wasted work.
 
     :param block: a timm ``Block``.
     :param tokens: (B, T, width), the block's input.
@@ -106,5 +106,5 @@ def read_out(
 
 
 def is_silent(layer: nn.Linear) -> bool:
-    """Say whether a layer gives zero whatever it gets: then its branch need not be computed."""
+    """Return whether a layer always outputs zero, so that its branch can be skipped."""
     return not (layer.weight.any() or layer.bias.any())

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How weights come about: recipes, data, losses, the training loop."""
+"""How weights are trained: recipes, data, losses, the training loop."""

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Views of one image for training without labels: the same place from elsewhere, at another hour.
+Views of one image for training without labels: the same place from elsewhere, at another time.
 
-A view is a homography (crop, shift, zoom, turn, tilt) followed by changes of light, colour,
-sharpness and by occlusion. The homography is handed out with the view, so that patches of two
-views can be matched. Everything works on uint8 RGB with OpenCV, about a millisecond a view.
+A view is a homography (crop, shift, zoom, rotation, tilt) followed by changes of light, colour and
+sharpness and by occlusion. The homography is returned with the view, so that patches of two views
+can be matched. Everything works on uint8 RGB with OpenCV, about a millisecond per view.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Change = Callable[[Image, np.random.Generator], Image]
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How strong views differ; fractions are of the image's side, the rest probabilities."""
+    """How strongly views differ: fractions of the image side, and probabilities."""
 
     zoom: float = 0.35
     shift: float = 0.12
@@ -146,7 +146,7 @@ def relight(image: Image, rng: np.random.Generator) -> Image:
 
 
 def darken(image: Image, rng: np.random.Generator) -> Image:
-    """Imitate night: dark, uneven, with lamps that blind, and the noise of a dim sensor."""
+    """Imitate night: dark, uneven, with glaring lamps and sensor noise."""
     ramp = np.arange(256) / 255
     curve = ramp ** rng.uniform(1.0, 2.2) * rng.uniform(0.2, 0.8)
     dark = np.asarray(cv2.LUT(image, _table(curve)), np.uint8)
@@ -170,13 +170,13 @@ def shift_colour(image: Image, rng: np.random.Generator) -> Image:
 
 
 def remove_colour(image: Image, rng: np.random.Generator) -> Image:
-    """Make it grey."""
+    """Convert to grey."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def coarsen(image: Image, rng: np.random.Generator) -> Image:
-    """Pass it through a thumbnail of 80 to 160 px, and JPEG sometimes."""
+    """Downscale to 80 to 160 px and back, sometimes with JPEG artefacts."""
     height, width = image.shape[:2]
     small_width = int(rng.integers(80, 160))
     small = cv2.resize(image, (small_width, small_width * height // width),
@@ -189,7 +189,7 @@ def coarsen(image: Image, rng: np.random.Generator) -> Image:
 
 
 def blur(image: Image, rng: np.random.Generator) -> Image:
-    """Defocus it, or move the camera sideways."""
+    """Blur by defocus or by sideways motion."""
     if rng.random() < 0.5:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.8)), np.uint8)
     return np.asarray(cv2.blur(image, (int(rng.integers(2, 9)), 1)), np.uint8)
@@ -221,7 +221,7 @@ def add_noise(image: Image, rng: np.random.Generator) -> Image:
 
 
 _NOISE = np.random.default_rng(0).normal(size=2_000_000).astype(np.float32)
-"""Drawn once: drawing per image would cost more than the rest of a view."""
+"""Drawn once, because drawing per image would cost more than the rest of a view."""
 
 
 def _shade(image: Image, grid: NDArray[np.float64]) -> Image:

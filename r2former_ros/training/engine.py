@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The training loop over Lightning Fabric: one process or many, resumable after any step.
+The training loop on Lightning Fabric: one process or many, resumable after any step.
 
-What is drawn depends only on the seed and the step, and a checkpoint holds the mined pairs, so a
-run that was killed and resumed equals one that was not.
+Random draws depend only on the seed and the step, and a checkpoint holds the mined pairs, so a run
+that was killed and resumed equals one that was not.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ FINAL = 'final.safetensors'
 CHECKPOINT_EVERY_STEPS = 50
 
 Report = Callable[[int, Mapping[str, float]], None]
-"""Gets the step and what was measured there, by the name of a TensorBoard scalar."""
+"""Takes the step and its measurements, by the name of a TensorBoard scalar."""
 
 
 @dataclass
 class Progress:
-    """Where a run is; all of it goes into the checkpoint."""
+    """The state of a run, all of which goes into the checkpoint."""
 
     step: int = 0
     best_recall: float = -1.0
@@ -54,7 +54,7 @@ class Progress:
 
 
 class Trainer:
-    """Train a model by a recipe on a source; everything is kept in one folder."""
+    """Train a model on a source as a recipe says; all files go into one folder."""
 
     def __init__(
         self, fabric: Fabric, model: R2Former, source: Source, recipe: Recipe, out: Path, *,
@@ -87,25 +87,25 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps for the queries of an epoch."""
+        """Optimizer steps per epoch."""
         return steps_per_epoch(self.recipe, self.source)
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run, if it does not end early."""
+        """Optimizer steps of the whole run, unless it ends early."""
         return self.recipe.epochs * self.steps_per_epoch
 
     def run(self, report: Report | None = None, stop_after: int | None = None) -> float:
         """
-        Train to the end, from the checkpoint in the folder where there is one.
+        Train to the end, resuming from the checkpoint in the folder if there is one.
 
         :param report: called in the first process.
         :param stop_after: end early at this step, as a kill would; for tests.
-        :returns: the best recall, or -1 without a way to measure it.
+        :returns: the best recall, or -1 if none is measured.
         """
         self._report = report if self.fabric.is_global_zero else None
         if not self._resume():
-            self._validate()  # the weights as they came are the first to beat
+            self._validate()  # the initial weights are the first to beat
         while not self._ended(stop_after):
             self._tell(self._step())
             if self.progress.step % self.steps_per_epoch == 0:
@@ -120,7 +120,7 @@ class Trainer:
 
     @property
     def kept_model(self) -> R2Former:
-        """The model that is measured and written: averaged and blended as the recipe says."""
+        """The model to measure and save: averaged and blended as the recipe says."""
         model = cast('R2Former', self.average.module) if self.average else self.model
         if self.recipe.blend == 1:
             return model
@@ -128,10 +128,10 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """
-        Return the rate, which changes with the epoch, as in the released code.
+        Return the learning rate, which changes per epoch as in the released code.
 
-        It warms up linearly from a tenth, then stays, or follows half a cosine that began at
-        epoch 0.
+        It warms up linearly from a tenth, then stays constant or follows a half cosine that
+        starts at epoch 0.
         """
         recipe, epoch = self.recipe, step // self.steps_per_epoch
         if epoch < recipe.warmup_epochs:
@@ -147,7 +147,7 @@ class Trainer:
         return progress.step >= (self.steps if stop_after is None else stop_after)
 
     def _step(self) -> dict[str, float]:
-        """Take one optimiser step; each process has its share of the batch."""
+        """Take one optimizer step; each process computes its share of the batch."""
         start_s = time.perf_counter()
         step, recipe = self.progress.step, self.recipe
         batch = self._batch()
@@ -169,7 +169,7 @@ class Trainer:
                 'images_per_s': images / (time.perf_counter() - start_s), **self._memory_mb()}
 
     def _backward(self, batch: Batch) -> torch.Tensor:
-        """Add up the gradients of the parts of a batch, and return its mean loss."""
+        """Accumulate the gradients over the parts of a batch, and return its mean loss."""
         count = len(batch.images)
         size = self.recipe.micro_batch or count
         total = torch.zeros((), device=self.fabric.device)
@@ -184,7 +184,7 @@ class Trainer:
         return total
 
     def _batch(self) -> Batch:
-        """Load this process's share of the next queries; mine when the pairs are used up."""
+        """Load this process's share of the next queries; mine when no pairs are left."""
         recipe, progress, step = self.recipe, self.progress, self.progress.step
         period = max(1, recipe.queries_per_mining // recipe.batch)
         if progress.mined_at < 0 or step - progress.mined_at >= period:
@@ -195,7 +195,7 @@ class Trainer:
         return ready.result()
 
     def _load(self, step: int) -> Future[Batch]:
-        """Load the queries of a step beside the training."""
+        """Load the queries of a step while others are trained on."""
         recipe, progress = self.recipe, self.progress
         first = (step - progress.mined_at) * recipe.batch
         rows = range(first + self.fabric.global_rank, first + recipe.batch, self.fabric.world_size)
@@ -232,7 +232,7 @@ class Trainer:
             self._report(self.progress.step, figures)
 
     def _memory_mb(self) -> dict[str, float]:
-        """Return the largest memory so far of this process, and of its GPU if it has one."""
+        """Return the peak memory of this process, and of its GPU if it has one."""
         figures = {'memory_mb/cpu': getrusage(RUSAGE_SELF).ru_maxrss / 1024}
         if self.fabric.device.type == 'cuda':
             figures['memory_mb/gpu'] = torch.cuda.max_memory_allocated() / 2**20
@@ -252,7 +252,7 @@ class Trainer:
             torch.save(content, part)
 
     def _resume(self) -> bool:
-        """Take up the checkpoint in the folder; say whether there is one."""
+        """Resume from the checkpoint in the folder; return whether there is one."""
         content = read_checkpoint(self.out, self.inputs)
         if content is None:
             return False
@@ -276,7 +276,7 @@ class Trainer:
 
 
 def describe_inputs(model: R2Former, source: Source, recipe: Recipe) -> dict[str, Any]:
-    """Return what a run starts from: recipe, weights, and a digest of what is learned."""
+    """Describe what a run starts from: recipe, weights, and a digest of the data."""
     places = source.places
     return {
         'recipe': recipe.to_dict(), 'weights': f'{model.spec.preset} {fingerprint_of(model)}',
@@ -288,9 +288,9 @@ def describe_inputs(model: R2Former, source: Source, recipe: Recipe) -> dict[str
 
 def read_checkpoint(out: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """
-    Read the checkpoint of a folder, None where there is none.
+    Read the checkpoint in a folder; None if there is none.
 
-    :raises WeightsError: if it was written from other inputs, naming which.
+    :raises WeightsError: if it was written for other inputs, naming which.
     """
     path = out / CHECKPOINT
     if not path.exists():
@@ -305,5 +305,5 @@ def read_checkpoint(out: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | No
 
 
 def steps_per_epoch(recipe: Recipe, source: Source) -> int:
-    """Return the optimiser steps for the queries of an epoch, at least one."""
+    """Return the optimizer steps per epoch, at least one."""
     return max(1, min(recipe.queries_per_epoch, len(source.places.queries)) // recipe.batch)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What one step computes: the loss of a stage on queries with their positives and negatives."""
+"""The loss of a stage on a batch of queries with their positives and negatives."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from .recipe import Recipe
 
 
 class Learner(nn.Module):
-    """The model with the loss of its stage, in one ``forward``, as DDP wants it."""
+    """The model with the loss of its stage in one ``forward``, as DDP requires."""
 
     def __init__(self, model: R2Former, recipe: Recipe) -> None:
         """
         Freeze what the recipe does not train.
 
-        :raises ConfigError: if the model has no blocks to choose from.
+        :raises ConfigError: if the recipe needs a ViT and the model has none.
         """
         super().__init__()
         self.model, self.recipe = model, recipe
@@ -71,7 +71,7 @@ class Learner(nn.Module):
         return loss
 
     def train(self, mode: bool = True) -> Learner:
-        """Set the mode; a frozen encoder stays as in evaluation, its running means with it."""
+        """Set the mode; a frozen encoder stays in evaluation mode, with its running means."""
         super().train(mode)
         if self.recipe.stage == 'rerank':
             self.model.encoder.eval()
@@ -112,7 +112,7 @@ class Learner(nn.Module):
         """
         Return the loss of each query with its positive and its negatives.
 
-        Attention is detached, as in the released code: it is learned by retrieval alone.
+        Attention is detached, as in the released code: only retrieval trains it.
         """
         rows = torch.arange(len(features), device=features.descriptor.device).view(-1, group)
         others = rows[:, 1:].flatten()
@@ -130,7 +130,7 @@ class Learner(nn.Module):
         return patch_similarity(grouped[:, 0], grouped[:, 1:].flatten(0, 1))
 
     def _freeze(self) -> None:
-        """Leave to each stage what it may change; the rerank stage keeps only the local head."""
+        """Freeze what a stage must not change; rerank trains only the encoder's local head."""
         stage, encoder = self.recipe.stage, self.model.encoder
         by_patches = (stage != 'retrieval' or self.recipe.local_weight > 0
                       or self.recipe.patch_weight > 0)
@@ -165,7 +165,7 @@ def _by_group(values: torch.Tensor, group: int) -> torch.Tensor:
 
 def _vit(model: R2Former, setting: str) -> VitEncoder:
     if not isinstance(model.encoder, VitEncoder):
-        raise ConfigError(f'{setting}: {model.spec.preset} is no ViT; leave it out')
+        raise ConfigError(f'{setting}: {model.spec.preset} is not a ViT; leave it out')
     return model.encoder
 
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Losses: those of the paper, and contrasts for small sites.
+Losses: the paper's, and contrastive ones for small sites.
 
-The paper's are ``triplet_margin`` for retrieval and ``pair_cross_entropy`` for the reranker, both
-reduced as in the released code.
+The paper uses ``triplet_margin`` for retrieval and ``pair_cross_entropy`` for the reranker; both
+are reduced as in the released code.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def triplet_margin(
 
 def pair_cross_entropy(logits: torch.Tensor) -> torch.Tensor:
     """
-    Return the cross entropy of match logits, positives weighing as much as negatives.
+    Return the cross entropy of match logits, with equal weight on positives and negatives.
 
-    As in the released code, where each negative comes with the query's positive again.
+    As in the released code, which pairs each negative with the query's positive.
 
     :param logits: (B, 1 + K, 2) of a query with its positive, then with K negatives; the second
-        value speaks for the same place.
+        value stands for the same place.
     """
     log_share = logits.float().log_softmax(dim=-1)
     return -(log_share[:, 0, 1].mean() + log_share[:, 1:, 0].mean()) / 2
@@ -44,7 +44,7 @@ def pair_ranking(logits: torch.Tensor) -> torch.Tensor:
     """
     Return the cross entropy of finding a query's positive among its candidates by log-odds.
 
-    What ranks is learned, not what probability it has: that may stay as it was calibrated.
+    This trains the ranking and not the probability, whose calibration may stay as it is.
 
     :param logits: as for ``pair_cross_entropy``.
     """
@@ -56,7 +56,7 @@ def patch_similarity(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """
     Compare images by the mean best correlation of their patches, every query with every key.
 
-    What ``mean_best_correlation`` is for one query, in a form that a batch learns from.
+    The differentiable form of ``mean_best_correlation``, for batches.
 
     :param queries: (B, N, C) unit norm; ``keys`` (K, M, C) likewise.
     :returns: (B, K) in [-1, 1].
@@ -76,7 +76,7 @@ def patch_contrast(
     Return the cross entropy of each query patch's similarity to all patches of the positive.
 
     :param query: (B, N, C) unit norm; ``positive`` (B, M, C) likewise.
-    :param shares: (B, N, M) what should be found, rows of sum one, or of zeros: left out.
+    :param shares: (B, N, M) target distribution of each patch; rows of zeros are ignored.
     """
     log_share = (query.float() @ positive.float().mT / temperature).log_softmax(dim=-1)
     found = shares.sum(dim=-1) > 0.5
@@ -94,7 +94,7 @@ def info_nce(
     Return the contrast of queries (B, D) with keys (K, D), all of unit norm.
 
     :param positives: (B,) row of the key that shows the query's place.
-    :param ignored: bool (B, K), keys that may show it too and must not count as other places.
+    :param ignored: bool (B, K), keys that may show the same place and are not negatives.
     """
     return contrast(query.float() @ keys.float().T, positives, ignored, temperature)
 
@@ -105,7 +105,7 @@ def contrast(
     """
     Return the cross entropy of similarities (B, K); the rest as for ``info_nce``.
 
-    Where there are as many keys as queries, each key looks for its query too.
+    With as many keys as queries, the contrast is symmetric.
     """
     logits = similarity / temperature
     allowed = ~ignored

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How weights move: the optimiser of a recipe, their moving average, and attention for a CPU."""
+"""Optimizer, moving average and blending of weights, and attention for a CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .recipe import Recipe
 
 
 def make_optimizer(learner: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the recipe's optimiser; ``share`` of a group is its part of the learning rate."""
+    """Make the recipe's optimizer; ``share`` scales the learning rate of a group."""
     trained = {name: one for name, one in learner.named_parameters() if one.requires_grad}
     stem = [one for name, one in trained.items() if '.patch_embed.' in name]
     rest = [one for name, one in trained.items() if '.patch_embed.' not in name]
@@ -38,8 +38,7 @@ def blended(start: Mapping[str, torch.Tensor], model: R2Former, share: float) ->
     """
     Return a model between two, ``share`` of the way from the start to what was learned.
 
-    What was learned on few images keeps more of its use elsewhere so (WiSE-FT, arXiv
-    2109.01903).
+    This keeps more of the generality of the initial weights (WiSE-FT, arXiv 2109.01903).
     """
     mixed = deepcopy(model)
     mixed.load_state_dict({
@@ -50,7 +49,7 @@ def blended(start: Mapping[str, torch.Tensor], model: R2Former, share: float) ->
 
 
 def attend_plainly(model: nn.Module) -> None:
-    """Turn fused attention off: on a CPU its backward pass is slow."""
+    """Turn fused attention off, whose backward pass is slow on a CPU."""
     for module in model.modules():
         if hasattr(module, 'fused_attn'):
             setattr(module, 'fused_attn', False)  # noqa: B010

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recall on labelled places, to keep the best weights of a run by."""
+"""Recall on labelled places, which selects the best weights of a run."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_print_config_shows_what_would_be_used(tmp_path, capsys):
     (['map', 'info'], 'give a map, or --estimate'),
     (['weights', 'info', 'no.pth'], 'no.pth: no such weights file'),
     (['weights', 'convert', 'file.safetensors', 'w.safetensors'],
-     'file.safetensors: is no PyTorch checkpoint'),
+     'file.safetensors: is not a PyTorch checkpoint'),
     (['train', 'bootstrap', '--images', '.', '--out', 'file'],
      'file: cannot be written (File exists)'),
     (['train', 'bootstrap', '--images', '.', '--out', 'x', '--recipe-set', 'seed'],

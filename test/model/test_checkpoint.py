@@ -98,7 +98,7 @@ def test_foreign_and_damaged_files_are_refused(tmp_path):
     damaged.write_bytes(b'\x10' * 100)
     with pytest.raises(WeightsError, match='not of r2former_ros'):
         load_model(foreign)
-    with pytest.raises(WeightsError, match='no readable safetensors file'):
+    with pytest.raises(WeightsError, match='not a readable safetensors file'):
         load_model(damaged)
 
 
@@ -106,7 +106,7 @@ def test_truncated_file_is_refused(tmp_path):
     path = tmp_path / 'w.safetensors'
     save_weights(untrained_model(SMALL), path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(WeightsError, match='no readable safetensors file'):
+    with pytest.raises(WeightsError, match='not a readable safetensors file'):
         load_model(path)
 
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Calls replayed as CUDA graphs: hundreds of small kernels start as one, without the host.
+Calls replayed as CUDA graphs, which launch hundreds of small kernels at once.
 
-A graph reads and writes fixed memory, so there is one for each shape of the arguments.
+A graph reads and writes fixed memory, so there is one per shape of the arguments.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from .pytorch import PRECISIONS, TorchEncoder, rounding_to
 Tensors = tuple[torch.Tensor, ...]
 Function = Callable[..., Tensors]
 KEPT = 4
-"""Graphs of one function; each holds the memory of its temporaries."""
+"""Graphs kept per function; each holds the memory of its temporaries."""
 WARM_UPS = 3
-"""Calls before capturing, in which libraries choose kernels and allocate what they keep."""
+"""Calls before capturing, in which libraries choose kernels and allocate workspaces."""
 
 
 class Graph(Protocol):
-    """What a captured call offers."""
+    """A captured call."""
 
     def replay(self) -> None:
-        """Compute the outputs from what lies in the inputs now."""
+        """Compute the outputs from the current inputs."""
 
 
 Capture = Callable[[Function, Tensors], tuple[Graph, Tensors]]
-"""Gets a function and its inputs; returns the graph and where its outputs will lie."""
+"""Takes a function and its inputs; returns the graph and the memory of its outputs."""
 
 
 class Replayed:
-    """A function of tensors that is captured once for each shape, then replayed."""
+    """A function of tensors that is captured once per shape, then replayed."""
 
     def __init__(self, function: Function, capture: Capture | None = None) -> None:
         """
         Wrap a function that neither waits for the device nor depends on values on the host.
 
-        :param capture: ``capture_cuda``, unless a test stands in for it.
+        :param capture: replaces ``capture_cuda`` in tests.
         """
         self._function = function
         self._capture = capture or capture_cuda
@@ -55,7 +55,7 @@ class Replayed:
         self._graphs = OrderedDict()
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        """Return new tensors with the function's results for inputs on the device."""
+        """Return the results for inputs on the device, as new tensors."""
         key = tuple(one.shape for one in inputs)
         if key not in self._graphs:
             while len(self._graphs) >= KEPT:
@@ -137,7 +137,7 @@ def _fused(precision: str) -> RerankOps:
 
 
 def capture_cuda(function: Function, inputs: Tensors) -> tuple[Graph, Tensors]:
-    """Capture a call on the device where the inputs are."""
+    """Capture a call on the device of its inputs."""
     with torch.cuda.device(inputs[0].device):
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())

@@ -3,8 +3,9 @@
 """
 The network as two ONNX files, for machines that run onnxruntime or TensorRT.
 
-``encoder.onnx`` takes one image of the weights' input size; ``reranker.onnx`` takes one query
-and any number of candidates. Both name in their metadata the weights they were made from.
+``encoder.onnx`` takes one image of the weights' input size, ``reranker.onnx`` one query and any
+number of candidates. Both store the fingerprint of their weights
+as metadata.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ EXAMPLE_CANDIDATES = 3
 
 
 class OnnxEncoder:
-    """The encoder in onnxruntime, which takes images from the host whatever runs it."""
+    """The encoder in onnxruntime, which takes images from host memory on any device."""
 
     name, precision = 'onnx', 'float32'
 
@@ -39,8 +40,8 @@ class OnnxEncoder:
         """
         Open the file.
 
-        :param providers: names of onnxruntime, such as ``CUDAExecutionProvider``; the first
-            that can run an operation does.
+        :param providers: onnxruntime execution providers, such as ``CUDAExecutionProvider``,
+            preferred first.
         :raises WeightsError: if onnxruntime, a provider or the file is missing, or the file was
             made from other weights.
         """
@@ -62,7 +63,7 @@ class OnnxEncoder:
 
 
 class OnnxScorer:
-    """The reranker in onnxruntime, which takes features from the host whatever runs it."""
+    """The reranker in onnxruntime, which takes features from host memory on any device."""
 
     name, precision = 'onnx', 'float32'
 
@@ -80,7 +81,7 @@ class OnnxScorer:
 
 
 def exported_folder(fingerprint: str) -> Path:
-    """Return where files of these weights are looked for when no folder is named."""
+    """Return the default folder of the files of some weights."""
     return cache_folder() / 'onnx' / fingerprint
 
 
@@ -117,7 +118,7 @@ def _export(
     **names: Any,
 ) -> Path:
     with warnings.catch_warnings():
-        # It warns that inputs share the axis that is meant to be shared.
+        # It warns about inputs that share an axis, which is intended.
         warnings.filterwarnings('ignore', message='.*The axis name')
         program = torch.onnx.export(
             graph.eval(), arguments, dynamo=True, verbose=False, **names
@@ -130,7 +131,7 @@ def _export(
 
 
 def _array(tensor: torch.Tensor) -> Any:
-    """Return a tensor of any device as an array of the host."""
+    """Copy a tensor to host memory, unless it is there."""
     return tensor.detach().cpu().contiguous().numpy()
 
 
@@ -167,7 +168,7 @@ def open_session(path: Path, providers: Sequence[str]) -> Any:
 
 
 def _options() -> Any:
-    """Use PyTorch's number of threads; they must not spin, or they slow what comes next."""
+    """Use PyTorch's number of threads, without spinning, which would slow the next stage."""
     from onnxruntime import SessionOptions
 
     options = SessionOptions()

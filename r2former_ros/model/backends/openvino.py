@@ -3,7 +3,7 @@
 """
 The encoder in OpenVINO, which runs on CPUs of Intel, AMD and ARM.
 
-Nothing has to be exported: the network in memory is translated when the first image comes.
+Nothing has to be exported: the network in memory is converted when the first image arrives.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class OpenVinoEncoder:
         return ImageFeatures(*map(torch.from_numpy, fields))
 
     def _network(self, height: int, width: int) -> Any:
-        """Return what is compiled for images of one size."""
+        """Return the compiled network for images of one size."""
         with self._lock:
             if (height, width) not in self._compiled:
                 image = torch.zeros(1, 3, height, width)
@@ -73,7 +73,7 @@ class OpenVinoEncoder:
                 'INFERENCE_PRECISION_HINT': self._hint,
                 'INFERENCE_NUM_THREADS': self._threads,
                 'PERFORMANCE_HINT': 'LATENCY',
-                'ENABLE_CPU_PINNING': False,  # or two nodes would take the same first cores
+                'ENABLE_CPU_PINNING': False,  # or two nodes would share the first cores
             })
         except ImageError:
             raise
@@ -86,15 +86,15 @@ class OpenVinoEncoder:
 @torch.no_grad()
 def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
     """
-    Do as ``openvino.convert_model``, by the parts that it is made of.
+    Convert as ``openvino.convert_model`` does, using its parts.
 
-    It takes three to six seconds where this takes one, and may report to Intel that it was used.
+    That takes three to six seconds instead of one, and may send usage statistics to Intel.
     """
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with _own_torchscript(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # what depends on the size is fixed, as it may be here
+        warnings.simplefilter('ignore')  # the size is fixed, which is fine here
         traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
             graph, image, check_trace=False)
         decoder = TorchScriptPythonDecoder(traced, example_input=image, shared_memory=False)
@@ -109,9 +109,9 @@ def _translate(graph: nn.Module, image: torch.Tensor) -> Any:
 @contextmanager
 def _own_torchscript() -> Iterator[None]:
     """
-    Trace outside of torch's registers, which would keep each trace (7 MB) until the end.
+    Trace outside of PyTorch's registries, which would keep each trace (7 MB) for good.
 
-    They belong to the process: what another thread scripts meanwhile is registered here too.
+    The registries are global: what another thread scripts meanwhile is registered here too.
     """
     from torch.jit import _recursive, _state
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Places from drives: posed frames of ROS 2 bags, the same place by distance and heading."""
+"""Places from drives: posed frames of ROS 2 bags, matched by distance and heading."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .image_store import Images, Rows, Size, StoredImages, store_images
 from .sources import Source
 
 REVISIT_S = 30.0
-"""Frames of one bag that are closer in time show no second visit, only the same one."""
+"""Frames of one bag closer in time belong to the same visit."""
 
 
 @dataclass(frozen=True)
 class Drive:
-    """A bag and where its images and poses are; None: its only image topic."""
+    """A bag with the topics of its images and poses; None: its only image topic."""
 
     bag: str
     image_topic: str | None = None
@@ -103,10 +103,10 @@ def places_of(
     frames: DriveFrames, queries: Rows, database: Rows, recipe: Recipe
 ) -> PlaceSet:
     """
-    Say which frames show the same place, by the recipe's radii and angle.
+    Find which frames show the same place, by the radii and the angle of the recipe.
 
-    A positive is near, heads the same way, and is of another visit: another drive, or half a
-    minute apart. What is within ``same_place_radius_m`` is no other place, whatever its heading.
+    A positive is nearby, has a similar heading, and is from another visit: another drive, or half
+    a minute apart. Frames within ``same_place_radius_m`` are never negatives.
 
     :param queries: rows of ``frames`` that ask; ``database`` those that answer.
     """
@@ -135,7 +135,7 @@ def _shows_again(frames: DriveFrames, row: int, other: int, largest_deg: float) 
 
 
 def held_out(frames: DriveFrames, share: float, same_place_radius_m: float) -> NDArray[np.bool_]:
-    """Mark (N,) the last part of the first drive, and all frames that are near it."""
+    """Mark (N,) the last part of the first drive, and all frames near it."""
     first = np.flatnonzero(frames.drive == 0)
     last = first[len(first) - round(share * len(first)) :]
     if not len(last):

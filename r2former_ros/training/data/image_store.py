@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Images at the size of the network, uint8, decoded once and then read from a file.
+Images at the input size of the network, uint8, decoded once and then read from a file.
 
-The file is plain bytes, image after image; it is written under another name first, so that one
-that is there is whole. Processes share it through the page cache.
+The file is plain bytes, image after image. It is written under a temporary name first, so a file
+that exists is complete. Processes share it through the page cache.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Picture files that are decoded each time."""
+    """Picture files, decoded at each access."""
 
     paths: tuple[Path, ...]
     size: Size
@@ -66,7 +66,7 @@ class StoredImages:
         return np.memmap(self.path, np.uint8, 'r').reshape(-1, *self.size, 3)
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the mapped file out, which another process opens for itself."""
+        """Leave out the mapped file, which another process opens itself."""
         return {'path': self.path, 'size': self.size}
 
 
@@ -83,7 +83,7 @@ def store_images(
 def store_pictures(
     paths: Sequence[Path], folder: Path, size: Size, *, antialias: bool, limit_mb: float
 ) -> Images:
-    """Store picture files in a folder, once; what would be larger than the limit stays as is."""
+    """Store picture files in a folder, once; above the limit, read the files instead."""
     files = PictureFiles(tuple(paths), size, antialias)
     if len(paths) * size[0] * size[1] * 3 > limit_mb * 2**20:
         return files
@@ -97,8 +97,8 @@ def resized(image: Image, size: Size, *, antialias: bool) -> Image:
     """
     Return an image (H, W, 3) of another size.
 
-    :param antialias: average over what a pixel covers where it shrinks, as the released training
-        does; else bilinear between neighbours, as evaluation does.
+    :param antialias: average over the area of a pixel when shrinking, as the released training
+        does; otherwise bilinear, as evaluation does.
     """
     height, width = size
     if image.shape[:2] == size:

@@ -31,8 +31,8 @@ class ImagePool:
     """
     Decoded images uint8 (N, H, W, 3), with the clip and the frame number of each.
 
-    Images of one clip within ``SAME_PLACE_FRAMES`` may show the same place; ``clip`` is unique
-    where an image belongs to none.
+    Images of one clip within ``SAME_PLACE_FRAMES`` may show the same place; an image without a
+    clip has a unique ``clip``.
     """
 
     images: NDArray[np.uint8]
@@ -55,7 +55,7 @@ def load_pool(folders: Sequence[Path], cache: Path, size: tuple[int, int]) -> Im
 
 
 def clips_of(files: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Take clip and frame number from names that end in ``_frame_<number>``."""
+    """Parse clip and frame number from names that end in ``_frame_<number>``."""
     numbers: dict[str, int] = {}
     clips, frames = [], []
     for path in files:
@@ -77,7 +77,7 @@ class PairBatch:
 
 
 class PairLoader:
-    """An endless iterator of ``PairBatch``; threads keep a few batches ready."""
+    """An endless iterator of ``PairBatch``; a thread keeps a few batches ready."""
 
     def __init__(
         self, pool: ImagePool, size: tuple[int, int], batch: int, *,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run takes its images from: labelled places, or views of images without labels."""
+"""Training images: labelled places, or views of unlabelled images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Batch:
 
     ``ignored`` (B, B, 1 + K): images of the batch that may show a query's place too.
     ``positive_T_query`` (B, 3, 3): from the query's pixels to the positive's, where both are
-    views of one image; else not a number.
+    views of one image; otherwise NaN.
     """
 
     images: torch.Tensor
@@ -47,8 +47,8 @@ class Source:
     """
     Images by row and which of them show the same place.
 
-    :param augment: how strongly each look at an image is changed, by a name in ``AUGMENTS``.
-    :param query_augment: the same of queries; as ``augment`` where empty.
+    :param augment: strength of the changes to each image, a name in ``AUGMENTS``.
+    :param query_augment: the same for queries; empty: as ``augment``.
     """
 
     places: PlaceSet
@@ -72,7 +72,7 @@ class Source:
         """
         Load queries, each with the rows of its positive and its negatives.
 
-        Where views are drawn, every second query is mirrored together with all that belongs to it.
+        With augmentation, every second query is mirrored together with its images.
         """
         mirrored = np.random.default_rng([*seed, *queries]).random(len(queries)) < 0.5
         mirrored &= AUGMENTS[self.augment] is not None
@@ -135,8 +135,8 @@ def unlabelled_source(
     """
     Make a source in which every image is a place, seen in two random views.
 
-    The next frames of a clip (names ending in ``_frame_<number>``) show the place too; those a
-    little further away are never taken for other places.
+    Adjacent frames of a clip (names ending in ``_frame_<number>``) are positives too; those a
+    little further away are never negatives.
 
     :raises DatasetError: if views would not differ.
     """
@@ -148,7 +148,7 @@ def unlabelled_source(
 
 
 def clip_places(paths: Sequence[Path]) -> PlaceSet:
-    """Make every image a place of its own, with the frames of its clip that are close."""
+    """Make every image a place of its own, together with nearby frames of its clip."""
     clip, frame = clips_of(paths)
     apart = [np.where(clip == clip[row], abs(frame - frame[row]), np.inf)
              for row in range(len(paths))]

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The five best partners of each patch, compiled by numba for the CPU at hand.
+The five best partners of each patch, compiled by numba for this CPU.
 
-A general selection sorts parts of every row. Nearly all correlations are below the fifth best so
-far, and one comparison passes them over.
+A general top-k sorts parts of every row. Nearly all correlations are below the fifth best so far,
+so here a single comparison rejects them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import torch
 from ...reranker import CANDIDATE, CORRELATION, PAIR_VALUES, PARTNERS
 
 LEAST = -1.0
-"""No correlation is less. What is not a number counts as this, and as the first patch."""
+"""Lower bound of a correlation. NaN counts as this, and as the first patch."""
 
 exactly: Any = numba.njit(nogil=True, cache=True, error_model='numpy')
-"""Without fast mathematics, which may take what is not a number for any number."""
+"""Without fast math, which may treat NaN as any number."""
 
 
 def pair_up_compiled(
     correlation: torch.Tensor, left: torch.Tensor, right: torch.Tensor
 ) -> torch.Tensor:
-    """Do as ``pair_up``, all on the CPU; of equal correlations the first patch is the better."""
+    """Compute ``pair_up`` on the CPU; of equal correlations the first patch wins."""
     count, rows, columns = correlation.shape
     pairs = np.empty((count, rows + columns, PARTNERS, PAIR_VALUES), np.float32)
     _pair_up(correlation.numpy(), left.contiguous().numpy(), right.numpy(), pairs)
@@ -56,7 +56,7 @@ def _pair_up(correlation: Any, left: Any, right: Any, pairs: Any) -> None:
 
 @exactly
 def _find(correlation: Any, best: Any, partners: Any) -> None:
-    """Find the best of each row, and behind them those of each column."""
+    """Find the best of each row, followed by the best of each column."""
     rows, columns = correlation.shape
     for row in range(rows):
         for column in range(columns):
@@ -69,7 +69,7 @@ def _find(correlation: Any, best: Any, partners: Any) -> None:
 
 @exactly
 def _insert(value: Any, partner: int, best: Any, partners: Any) -> None:
-    """Put a value among the best, which descend, and let the last go."""
+    """Insert a value into the best, which descend, and drop the last."""
     at = PARTNERS - 1
     while at > 0 and best[at - 1] < value:
         best[at], partners[at] = best[at - 1], partners[at - 1]

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Reranking on all cores of a CPU: pairs side by side, one thread each, in compiled kernels.
+Reranking on all cores of a CPU: one pair per thread, in compiled kernels.
 
 PyTorch would split each small operation over the cores and wait for the slowest, hundreds of
-times a pair. A pair of its own for each core stays in that core's cache and never waits.
+times per pair. With a pair of its own, a core works in its own cache and never waits.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from .partners import pair_up_compiled
 from .short_sequences import summarise_short
 
 SHORT = LANES // 8
-"""Tokens of a sequence up to which sequences, not tokens, fill the lanes."""
+"""Longest sequence, in tokens, for which sequences rather than tokens fill the lanes."""
 NICENESS = 5
-"""Of the process that only compiles."""
+"""Niceness of the compiling process."""
 TOKENS_AT_A_TIME = 2000
-"""Tokens of the pairs that a thread works on together: more would leave the second cache."""
+"""Tokens per batch of pairs in a thread; more would exceed the L2 cache."""
 
 
 def score_in_threads(
     reranker: Reranker, query: ImageFeatures, candidates: ImageFeatures
 ) -> torch.Tensor:
     """
-    Score one query image against K candidates; all on the CPU, in float32.
+    Score one query image against K candidates, all on the CPU, in float32.
 
-    :returns: logits (K, 2), equal to the reranker's own but for rounding.
+    :returns: logits (K, 2), equal to PyTorch's up to rounding.
     :raises ImageError: if an image has fewer than five local features.
     """
     tokens = query.xy.shape[1] + candidates.xy.shape[1]
@@ -92,7 +92,7 @@ def _go_through(
     layers: dict[nn.ModuleList, tuple[Layers, ...]],
     blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module,
 ) -> torch.Tensor:
-    """Do as ``go_through``, with the layers of each sequence of blocks."""
+    """Compute ``go_through`` in kernels, with the layers of each sequence of blocks."""
     out = np.empty((tokens.shape[0], tokens.shape[2]), np.float32)
     summarise = summarise_short if tokens.shape[1] <= SHORT else summarise_long
     start = class_token.detach().numpy().ravel()
@@ -107,7 +107,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 @contextmanager
 def _one_thread_each(threads: int) -> Iterator[None]:
-    """Keep PyTorch from splitting operations; the setting is one for the whole process."""
+    """Keep PyTorch from splitting operations; the setting applies to the whole process."""
     torch.set_num_threads(1)
     try:
         yield
