@@ -20,24 +20,33 @@ from .config import Config
 from .decision import PlaceFilter
 from .maps.calibration import calibration_for, with_threshold
 from .maps.place_map import PlaceMap
+from .maps.refine import PoseRefiner, Refinement
 from .maps.search import PlaceSearch, Prepared
 from .model import ImageFeatures, Model
 from .model.loading import load_configured
-from .records import Frame, Hypothesis, Pose, Recognition
+from .records import Frame, Hypothesis, MountedCamera, Pose, Recognition
 
 
 class Recognizer:
     """Say which places of a map an image shows, and whether the images so far leave any doubt."""
 
-    def __init__(self, search: PlaceSearch, place_filter: PlaceFilter | None = None) -> None:
+    def __init__(
+        self,
+        search: PlaceSearch,
+        place_filter: PlaceFilter | None = None,
+        refiner: PoseRefiner | None = None,
+    ) -> None:
         """
         Decide on what a search finds.
 
         :param place_filter: over the places of the same map.
+        :param refiner: measures poses in metres with the landmarks of the same map.
+        :raises WeightsError: if the weights of its keypoints are missing.
         :raises MapError: if ``decision.false_accept_rate`` is set and the map is not calibrated.
         """
         self.search = search
         self.filter = place_filter or PlaceFilter(search.places, search.config.decision)
+        self.refiner = refiner or PoseRefiner(search.place_map, search.config.refine)
         self.use(search.config)
 
     @classmethod
@@ -82,18 +91,28 @@ class Recognizer:
         self.calibration = calibration_for(self.search.place_map, config)
         self.search.config = config
         self.filter.config = with_threshold(config, self.calibration).decision
+        self.refiner.use(config.refine)
 
-    def recognize(self, frame: Frame, odom_T_camera: Pose | None = None) -> Recognition:
+    def recognize(
+        self,
+        frame: Frame,
+        odom_T_camera: Pose | None = None,
+        camera: MountedCamera | None = None,
+    ) -> Recognition:
         """
         Recognize the place of one image and update the state.
 
         :param odom_T_camera: pose of the camera from odometry, in a frame that may drift.
+        :param camera: that took the image, for a pose in metres; None: the map's own camera.
         :raises ImageError: if the frame holds no usable picture.
         """
-        return self.recognize_and_encode(self.search.prepare(frame), odom_T_camera)[0]
+        return self.recognize_and_encode(self.search.prepare(frame), odom_T_camera, camera)[0]
 
     def recognize_and_encode(
-        self, prepared: Prepared, odom_T_camera: Pose | None = None
+        self,
+        prepared: Prepared,
+        odom_T_camera: Pose | None = None,
+        camera: MountedCamera | None = None,
     ) -> tuple[Recognition, ImageFeatures]:
         """Recognize, and also return the features, for callers that reuse them."""
         search, decision = self.search, self.filter.config
@@ -107,17 +126,23 @@ class Recognizer:
             hypotheses = search.rerank(query, candidates)
         with _timed(latency_ms, 'verify'):
             hypotheses, trusted = search.verify(query, hypotheses)
+        refined = Refinement(hypotheses)
+        if self.refiner.ready:
+            with _timed(latency_ms, 'refine'):
+                refined = self.refiner.refine(prepared.frame.image, hypotheses, camera)
         with _timed(latency_ms, 'decide'):
             state, belief = self.filter.decide(
                 trusted, min_score=decision.min_score, odom_T_camera=odom_T_camera)
         return Recognition(
             prepared.frame.stamp_ns,
             state,
-            tuple(map(self._with_probability, hypotheses)),
+            tuple(map(self._with_probability, refined.hypotheses)),
             tuple(candidates),
             latency_ms,
             belief,
             accepted=bool(trusted) and trusted[0].score >= decision.min_score,
+            pose=refined.pose,
+            not_refined=refined.reason,
         ), query
 
     def _with_probability(self, hypothesis: Hypothesis) -> Hypothesis:

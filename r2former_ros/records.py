@@ -10,6 +10,7 @@ frame: x forward, y left, z up. Time is an integer ``stamp_ns``. Images are uint
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -57,6 +58,7 @@ class PosedFrame:
     frame: Frame
     map_T_camera: Pose | None
     source: str
+    camera: MountedCamera | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class Keyframe:
     descriptor: Vector
     local_features: LocalFeatures
     thumbnail: bytes = b''
+    landmarks: Mapping[str, bytes] = field(default_factory=dict)
+    """Packed landmarks by kind of keypoint, for poses in metres."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ class Hypothesis:
     score: float
     inliers: int = NOT_VERIFIED
     probability: float = field(default=math.nan, compare=False)
+    metric: MetricPose | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +174,28 @@ class View:
     inliers: int
 
 
+@dataclass(frozen=True, eq=False)
+class RelativePose:
+    """
+    Where a query is relative to a place, in metres, in the frame whose poses the map stores.
+
+    ``covariance`` (6, 6) is of x, y, z in m and of rotations about the place's fixed axes in rad.
+    """
+
+    place_T_query: Pose
+    covariance: Matrix
+
+    @property
+    def sigma_m(self) -> float:
+        """Standard deviation of the position along its worst axis, in metres."""
+        return float(np.sqrt(np.linalg.eigvalsh(self.covariance[:3, :3])[-1]))
+
+    @property
+    def sigma_deg(self) -> float:
+        """Standard deviation of the orientation about its worst axis, in degrees."""
+        return math.degrees(np.sqrt(np.linalg.eigvalsh(self.covariance[3:, 3:])[-1]))
+
+
 @dataclass(frozen=True)
 class LoopClosure:
     """
@@ -183,6 +210,7 @@ class LoopClosure:
     hypothesis: Hypothesis
     in_saved_map: bool = False
     view: View | None = None
+    relative: RelativePose | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +246,8 @@ class Recognition:
     latency_ms: dict[str, float] = field(default_factory=dict)
     belief: Belief | None = None
     accepted: bool = False
+    pose: RefinedPose | None = field(default=None, compare=False)
+    not_refined: str = ''
 
     @property
     def best(self) -> Hypothesis | None:
@@ -262,6 +292,20 @@ class Landmarks:
 
 
 @dataclass(frozen=True, eq=False)
+class MountedCamera:
+    """
+    A calibrated camera and where it is on the robot.
+
+    ``base_T_optical`` (4, 4) takes optical axes (x right, y down, z forward) to the frame whose
+    pose a map or a trajectory gives: of the robot's base or, without any extrinsics, of the camera
+    itself in body axes.
+    """
+
+    camera: Camera
+    base_T_optical: Pose
+
+
+@dataclass(frozen=True, eq=False)
 class MetricPose:
     """
     Where a query's camera is relative to a place, in metres, from one image.
@@ -273,7 +317,7 @@ class MetricPose:
     """
 
     place_T_query: Pose
-    covariance: Pose
+    covariance: Matrix
     kind: str
     inliers: int
     matched: int
@@ -289,3 +333,19 @@ class MetricPose:
     def sigma_m(self) -> float:
         """Standard deviation of the position along its worst axis, in metres."""
         return float(np.sqrt(np.linalg.eigvalsh(self.covariance[:3, :3])[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedPose:
+    """
+    An accepted pose in metres in the frame of the map, measured from one image.
+
+    ``map_T_base`` (4, 4) is of the frame whose poses the map stores; ``covariance`` (6, 6) is of
+    x, y, z in m and of rotations about the map's fixed axes in rad, relative to the pose of
+    ``place_id``, whose own error is not included.
+    """
+
+    map_T_base: Pose
+    covariance: Matrix
+    place_id: int
+    measured: MetricPose

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
+from .cameras import add_camera, camera_of, check_camera
 from .checks import require_map, require_pictures
 from .options import add_common, config_from, notify, say_what_runs
 
@@ -27,6 +28,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('images', metavar='IMAGE', nargs='+')
     parser.add_argument('--map', metavar='M.r2map', required=True)
     parser.add_argument('--json', action='store_true', help='print one JSON object per image')
+    add_camera(parser)
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -40,6 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = config_from(arguments)
     require_pictures(arguments.images)
     require_map(arguments.map)
+    check_camera(arguments)
+    camera = camera_of(arguments)[0]
     recognizer = Recognizer.open(arguments.map, config, notify=notify)
     say_what_runs(recognizer.search.model)
     recognizer.search.warm_up()
@@ -47,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     bad = 0
     for path in arguments.images:
         try:
-            recognition = recognizer.recognize(Frame(0, read_image(path)))
+            recognition = recognizer.recognize(Frame(0, read_image(path)), camera=camera)
         except ImageError as error:
             bad += 1
             notify(f'left out: {error}')
@@ -67,11 +71,17 @@ def _text_line(path: str, recognition: Recognition, trained: bool) -> str:
         return f'{path}: {recognition.state.value}, the map is empty{note}'
     total_ms = sum(recognition.latency_ms.values())
     return (f'{path}: {recognition.state.value} at place {best.place.place_id} '
-            f'({Path(best.place.source).name}){_position_text(best)}, score {best.score:.3f}, '
+            f'({Path(best.place.source).name}){_position_text(recognition, best)}, '
+            f'score {best.score:.3f}, '
             f'similarity {best.similarity:.3f}, {total_ms:.0f} ms{note}')
 
 
-def _position_text(best: Hypothesis) -> str:
+def _position_text(recognition: Recognition, best: Hypothesis) -> str:
+    """Write the pose in metres if one was accepted, otherwise the position of the place."""
+    if recognition.pose is not None:
+        x, y, z = recognition.pose.map_T_base[:3, 3]
+        sigma_m = float(recognition.pose.covariance[:3, :3].trace() ** 0.5)
+        return f' x {x:.2f} y {y:.2f} z {z:.2f} m +-{sigma_m:.2f}, measured'
     if best.place.map_T_camera is None:
         return ''
     x, y, z = best.place.map_T_camera[:3, 3]
@@ -85,7 +95,21 @@ def _json_line(path: str, recognition: Recognition, trained: bool) -> str:
         'trained_weights': trained,
         'latency_ms': recognition.latency_ms,
         'hypotheses': [_as_dict(one) for one in recognition.hypotheses],
+        'pose': _pose_dict(recognition),
+        'not_refined': recognition.not_refined,
     })
+
+
+def _pose_dict(recognition: Recognition) -> dict[str, Any] | None:
+    """Return the pose in metres, None where none was accepted."""
+    pose = recognition.pose
+    return None if pose is None else {
+        'place_id': pose.place_id,
+        'map_T_camera': pose.map_T_base.tolist(),
+        'covariance': pose.covariance.tolist(),
+        'keypoints': pose.measured.kind,
+        'inliers': pose.measured.inliers,
+    }
 
 
 def _as_dict(hypothesis: Hypothesis) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..model.preprocess import preprocess
 from ..records import Keyframe, PosedFrame
 from ..sources.pictures import thumbnail_jpeg
 from .keyframes import KeyframeRule
+from .landmarks import LandmarkBuilder
 
 UNNAMED = Source('', UNNAMED_SESSION)
 
@@ -30,6 +31,10 @@ class MappingSummary:
     between: int = 0
     bad: int = 0
     last_bad: str = ''
+    landmarks: int = 0
+    """Places with landmarks, for poses in metres."""
+    no_landmarks: str = ''
+    """Why the last place without landmarks has none, if its camera is the reason."""
 
 
 class Mapper:
@@ -51,6 +56,7 @@ class Mapper:
         self.present = frozenset(present)
         self.rule = KeyframeRule(config.map)
         self.summary = MappingSummary()
+        self._landmarks: LandmarkBuilder | None = None
 
     def offer(self, posed: PosedFrame) -> int | None:
         """Add a frame if the keyframe rule takes it, and return its place id."""
@@ -67,7 +73,24 @@ class Mapper:
             self.summary.last_bad = str(error)
             return None
         self.summary.added += 1
-        return self.place_map.add(keyframe)
+        place_id = self.place_map.add(keyframe)
+        self.add_landmarks(place_id, posed)
+        return place_id
+
+    def add_landmarks(self, place_id: int, posed: PosedFrame) -> None:
+        """Begin the landmarks of a place, if its pose and its camera are known."""
+        if posed.camera is None or posed.map_T_camera is None:
+            return
+        if self._landmarks is None:
+            self._landmarks = LandmarkBuilder(self.place_map, self.config.refine)
+        self._landmarks.add(place_id, posed.frame.image, posed.map_T_camera, posed.camera)
+
+    def finish(self) -> MappingSummary:
+        """Make the landmarks that still wait for later keyframes; return what became of all."""
+        if self._landmarks is not None:
+            self.summary.landmarks = self._landmarks.finish()
+            self.summary.no_landmarks = self._landmarks.refused
+        return self.summary
 
     def keyframe_of(self, posed: PosedFrame) -> Keyframe:
         """
@@ -209,4 +232,4 @@ def _add_session(
 def _add(mapper: Mapper, frames: Iterable[PosedFrame]) -> MappingSummary:
     for posed in frames:
         mapper.offer(posed)
-    return mapper.summary
+    return mapper.finish()

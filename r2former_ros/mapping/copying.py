@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MapError
 from ..maps.place_map import MapHeader, PlaceMap, map_exists
+from ..maps.refine import map_camera_of, note_camera
 from ..records import Keyframe, Pose
 
 
@@ -38,4 +39,11 @@ def keyframes_of(
         if pose is not None and out_T_map is not None:
             pose = out_T_map @ pose
         yield Keyframe(place.stamp_ns, pose, place.source, descriptor, local_features,
-                       place_map.thumbnail(place_id))
+                       place_map.thumbnail(place_id), place_map.packed_landmarks(place_id))
+
+
+def adopt_camera(out: PlaceMap, maps: Sequence[PlaceMap]) -> None:
+    """Take over the camera of the first map that names one."""
+    camera = next(filter(None, map(map_camera_of, maps)), None)
+    if camera is not None:
+        note_camera(out, camera)

@@ -22,7 +22,7 @@ from ..maps.sessions import (
     write_sessions,
 )
 from ..records import Pose
-from .copying import keyframes_of, new_map
+from .copying import adopt_camera, keyframes_of, new_map
 
 SAME = ('fingerprint', 'descriptor_dim', 'local_dim', 'local_dtype')
 """What the headers of merged maps must agree in: else their places would not compare."""
@@ -52,6 +52,7 @@ def merge_maps(
             sessions += _named_sessions(place_map, sessions, len(merged) + 1)
             merged.add_all(keyframes_of(place_map, place_map.places(), move))
         write_sessions(merged, sessions)
+        adopt_camera(merged, maps)
         if moves[0] is None:
             adopt_origin(merged, origin_of(maps[0]), force=True)
         return {path: len(place_map) for path, place_map in zip(paths, maps, strict=True)}

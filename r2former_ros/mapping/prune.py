@@ -22,7 +22,7 @@ from ..maps.sessions import (
     write_sessions,
 )
 from ..records import Place
-from .copying import keyframes_of, new_map
+from .copying import adopt_camera, keyframes_of, new_map
 
 
 def prune_map(
@@ -55,6 +55,7 @@ def prune_map(
             pruned.add_all(keyframes_of(place_map, kept))
             write_sessions(pruned, renumbered(sessions_of(place_map), kept))
             adopt_origin(pruned, origin_of(place_map), force=True)
+            adopt_camera(pruned, [place_map])
     return dropped
 
 

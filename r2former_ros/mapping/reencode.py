@@ -12,6 +12,7 @@ from pathlib import Path
 from ..config import Config
 from ..errors import BagError, ImageError, MapError
 from ..maps.place_map import PlaceMap
+from ..maps.refine import map_camera_of
 from ..maps.sessions import (
     Session,
     adopt_origin,
@@ -22,7 +23,7 @@ from ..maps.sessions import (
     write_sessions,
 )
 from ..model import Model
-from ..records import Frame, Image, Place, PosedFrame
+from ..records import Frame, Image, MountedCamera, Place, PosedFrame
 from ..sources.bags import Bag
 from ..sources.frames import dataset_folder
 from ..sources.pictures import decode_picture, read_image
@@ -39,6 +40,7 @@ class ReencodingSummary:
     from_source: int = 0
     from_thumbnail: int = 0
     left_out: int = 0
+    landmarks: int = 0
 
 
 def reencode_map(
@@ -48,12 +50,14 @@ def reencode_map(
     config: Config,
     *,
     look_in: str | Path | None = None,
+    camera: MountedCamera | None = None,
     on_place: Callable[[], object] = lambda: None,
 ) -> ReencodingSummary:
     """
     Write a map with the same places, encoded by another model.
 
     :param look_in: a folder that holds the bags and picture folders, by name, if they moved.
+    :param camera: to make landmarks with; None: the one stored in the map, if any.
     :param on_place: called after each place, to show progress.
     :raises MapError: if no place has an image, or the new map cannot be written.
     """
@@ -64,36 +68,42 @@ def reencode_map(
         header = replace(map_header(model, config), frame_id=place_map.header.frame_id)
         with new_map(out, header) as encoded:
             mapper = Mapper(model, encoded, config)
+            camera = camera or map_camera_of(place_map)
             kept = []
             for place_id in places:
                 lookup = lookups[session_of(sessions, place_id).name]
-                if _reencode(mapper, place_map, places[place_id], lookup, summary):
+                if _reencode(mapper, place_map, places[place_id], lookup, camera, summary):
                     kept.append(place_id)
                 on_place()
             if not kept:
                 raise MapError(f'{path}: neither source images nor thumbnails could be read')
+            summary.landmarks = mapper.finish().landmarks
             write_sessions(encoded, renumbered(sessions, kept))
             adopt_origin(encoded, origin_of(place_map), force=True)
     return summary
 
 
 def _reencode(
-    mapper: Mapper, place_map: PlaceMap, place: Place, lookup: Lookup, summary: ReencodingSummary
+    mapper: Mapper, place_map: PlaceMap, place: Place, lookup: Lookup,
+    camera: MountedCamera | None, summary: ReencodingSummary,
 ) -> bool:
     """Add a place anew and count where its image came from; say whether there was one."""
     stored = place_map.thumbnail(place.place_id)
     image = lookup(place)
     if image is not None:
         summary.from_source += 1
+        used = camera
     elif stored:
         image = decode_picture(stored, f'thumbnail of place {place.place_id}')
         summary.from_thumbnail += 1
+        used = None  # a thumbnail is too small for keypoints
     else:
         summary.left_out += 1
         return False
-    posed = PosedFrame(Frame(place.stamp_ns, image), place.map_T_camera, place.source)
+    posed = PosedFrame(Frame(place.stamp_ns, image), place.map_T_camera, place.source, used)
     keyframe = mapper.keyframe_of(posed)
-    mapper.place_map.add(replace(keyframe, thumbnail=stored or keyframe.thumbnail))
+    place_id = mapper.place_map.add(replace(keyframe, thumbnail=stored or keyframe.thumbnail))
+    mapper.add_landmarks(place_id, posed)
     return True
 
 

@@ -19,6 +19,7 @@ from ..maps.sqlite import require_map, translated
 from ..maps.store import (
     NOTE,
     BlobRow,
+    LandmarkRow,
     NewPlace,
     PlaceRow,
     PlaceStore,
@@ -150,7 +151,8 @@ def _copied(
         thumbnail = _blob(connection, 'thumbnails', place_id)
         if thumbnail is None:
             without_picture.append(place_id)
-        fresh.append([place.with_thumbnail(thumbnail or b'')])
+        landmarks = _landmarks(connection, place_id)
+        fresh.append([replace(place, thumbnail=thumbnail or b'', landmarks=landmarks)])
         kept, last = kept + 1, place_id
     known = tuple(one for one in lost if end_known or one < last)
     return Repair(kept, known, tuple(without_picture), end_known)
@@ -195,6 +197,15 @@ def _read(connection: sqlite3.Connection, place_id: int) -> NewPlace | None:
     place = PlaceRow(*row)
     return NewPlace(place.stamp_ns, place.x, place.y, place.z, place.rotation, place.source,
                     descriptor, local, thumbnail=b'', place_id=place_id)
+
+
+def _landmarks(connection: sqlite3.Connection, place_id: int) -> tuple[tuple[str, bytes], ...]:
+    """Return the landmarks of a place that are intact; a map may have none."""
+    with suppress(sqlite3.Error):
+        query = 'SELECT * FROM landmarks WHERE place_id = ?'
+        rows = [LandmarkRow(*row) for row in connection.execute(query, (place_id,))]
+        return tuple((row.kind, row.blob) for row in rows if row.intact)
+    return ()
 
 
 def _blob(connection: sqlite3.Connection, table: str, place_id: int) -> bytes | None:

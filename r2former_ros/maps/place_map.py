@@ -10,7 +10,7 @@ place is on disk; a process that is killed loses at most the keyframe in progres
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,9 @@ import numpy as np
 from ..errors import MapError
 from ..records import Keyframe, LocalFeatures, Pose, Vector
 from . import codec as local_codec
-from .store import BlobRow, MapHeader, NewPlace, PlaceStore, copy_places
+from . import landmarks as landmark_codec
+from .landmarks import PlaceLandmarks
+from .store import BlobRow, LandmarkRow, MapHeader, NewPlace, PlaceStore, copy_places
 from .table import PlaceTable, pose_columns
 
 __all__ = ['MapHeader', 'Packed', 'PlaceMap', 'in_database', 'map_exists', 'store_type']
@@ -263,6 +265,38 @@ class PlaceMap:
             raise MapError(f'{self.location}: has no place {place_id}')
         return self._intact(row)
 
+    def landmarks(self, place_id: int, kind: str) -> PlaceLandmarks | None:
+        """
+        Return the landmarks of a place that one kind of keypoint sees; None if it has none.
+
+        :raises MapError: if they are damaged.
+        """
+        for row in self._landmark_rows(place_id):
+            if row.kind == kind:
+                return landmark_codec.decode(row.blob, kind)
+        return None
+
+    def packed_landmarks(self, place_id: int) -> dict[str, bytes]:
+        """
+        Return the packed landmarks of a place, by kind.
+
+        :raises MapError: if they are damaged.
+        """
+        return {row.kind: row.blob for row in self._landmark_rows(place_id)}
+
+    def landmark_kinds(self) -> list[str]:
+        """Return the kinds of keypoints that some place has landmarks of."""
+        return self._store.landmark_kinds()
+
+    def write_landmarks(self, place_id: int, packed: Mapping[str, bytes]) -> None:
+        """
+        Store landmarks of a place, by kind, replacing the previous ones, in one transaction.
+
+        :raises MapError: if the map cannot be written.
+        """
+        self._store.write_landmarks(
+            [LandmarkRow.of(place_id, kind, blob) for kind, blob in packed.items()])
+
     def copy_to(self, path: str | Path) -> int:
         """
         Write all places to a file, which is replaced, and return their number.
@@ -317,6 +351,9 @@ class PlaceMap:
         for row in self._store.thumbnails():
             if not row.intact:
                 yield f'place {row.place_id}: thumbnail does not match its checksum'
+        for place_id in places:
+            if not all(row.intact for row in self._store.landmarks_of(place_id)):
+                yield f'place {place_id}: landmarks do not match their checksum'
 
     def _problems_of(self, descriptor: BlobRow, local: BlobRow) -> Iterator[str]:
         place_id = descriptor.place_id
@@ -336,6 +373,7 @@ class PlaceMap:
             descriptor=self._checked_descriptor(keyframe.descriptor),
             local=local_codec.encode(keyframe.local_features, self.header.local_dtype),
             thumbnail=keyframe.thumbnail,
+            landmarks=tuple(keyframe.landmarks.items()),
         )
 
     def _checked_pose(self, pose: Pose | None) -> Pose | None:
@@ -349,6 +387,13 @@ class PlaceMap:
             raise MapError(f'{self.location}: descriptor of shape {descriptor.shape}, finite '
                            f'values of shape ({self.header.descriptor_dim},) expected')
         return descriptor.astype('<f4').tobytes()
+
+    def _landmark_rows(self, place_id: int) -> list[LandmarkRow]:
+        rows = self._store.landmarks_of(place_id)
+        if not all(row.intact for row in rows):
+            raise MapError(f'{self.location}: the landmarks of place {place_id} are damaged; '
+                           'see r2former map check')
+        return rows
 
     def _intact(self, row: BlobRow) -> bytes:
         if not row.intact:

@@ -35,6 +35,7 @@ from .postgres_connection import (
 from .store import (
     NOTE,
     BlobRow,
+    LandmarkRow,
     MapHeader,
     NewPlace,
     PlaceRow,
@@ -81,6 +82,16 @@ CREATE TABLE thumbnails (
     checksum bigint NOT NULL
 );
 """
+LANDMARKS = """CREATE TABLE IF NOT EXISTS landmarks (
+    place_id bigint NOT NULL REFERENCES places (id) ON DELETE CASCADE,
+    kind text NOT NULL,             -- of keypoints: sift, xfeat
+    blob bytea NOT NULL,            -- see landmarks.py
+    checksum bigint NOT NULL,
+    PRIMARY KEY (place_id, kind)
+)"""
+INSERT_LANDMARKS = """INSERT INTO landmarks VALUES (%s, %s, %s, %s)
+                      ON CONFLICT (place_id, kind) DO UPDATE
+                      SET blob = excluded.blob, checksum = excluded.checksum"""
 FEATURES = """SELECT descriptors.place_id, descriptor, descriptors.checksum,
                      local, features.checksum
               FROM descriptors LEFT JOIN features ON features.place_id = descriptors.place_id
@@ -124,6 +135,7 @@ class PostgresStore:
                 connection.execute(f'CREATE SCHEMA "{where.name}"')
                 enter(where, connection)
                 connection.execute(SCHEMA.format(dim=int(header.descriptor_dim)))
+                connection.execute(LANDMARKS)
                 rows = meta_rows(header, uuid.uuid4().hex)
                 connection.cursor().executemany('INSERT INTO meta VALUES (%s, %s, %s)', rows)
                 connection.execute(f'COMMENT ON SCHEMA "{where.name}" IS \'{mark()}\'')
@@ -146,6 +158,8 @@ class PostgresStore:
             else:
                 connection.execute('SET default_transaction_read_only = on')
             enter(where, connection)
+            if writable:
+                connection.execute(LANDMARKS)
             return cls(where, connection)
 
     @classmethod
@@ -196,15 +210,19 @@ class PostgresStore:
         """Write places in one transaction; it is committed once their ids are returned."""
         ids: list[int] = []
 
+        landmarks: list[LandmarkRow] = []
+
         def rows() -> Iterator[tuple[Any, ...]]:
             for place in places:
                 numbered = place.numbered(next_id + len(ids))
                 ids.append(numbered.place_id)
+                landmarks.extend(numbered.landmark_rows)
                 yield _columns(numbered)
 
         with translated(self._address), self._connection.transaction():
             next_id = self._one('SELECT coalesce(max(id), 0) FROM places')[0] + 1
             self._connection.cursor().executemany(INSERT, rows())
+            self._connection.cursor().executemany(INSERT_LANDMARKS, landmarks)
         return ids
 
     def places(self) -> Iterator[PlaceRow]:
@@ -238,6 +256,27 @@ class PostgresStore:
         """Yield all thumbnails, by id."""
         query = 'SELECT * FROM thumbnails WHERE place_id > %s ORDER BY place_id LIMIT %s'
         yield from map(BlobRow._make, self._by_id(query, 0, BLOBS_AT_ONCE))
+
+    def landmarks_of(self, place_id: int) -> list[LandmarkRow]:
+        """Return the landmarks of a place, by kind; empty for a map that has none."""
+        if not self._has_landmarks():
+            return []
+        query = 'SELECT * FROM landmarks WHERE place_id = %s ORDER BY kind'
+        return [LandmarkRow(*row) for row in self._all(query, (place_id,))]
+
+    def landmark_kinds(self) -> list[str]:
+        """Return the kinds of keypoints that some place has landmarks of."""
+        if not self._has_landmarks():
+            return []
+        return [kind for kind, in self._all('SELECT DISTINCT kind FROM landmarks ORDER BY kind')]
+
+    def write_landmarks(self, rows: Sequence[LandmarkRow]) -> None:
+        """Store landmarks of existing places, replacing theirs, in one transaction."""
+        with translated(self._address), self._connection.transaction():
+            self._connection.cursor().executemany(INSERT_LANDMARKS, rows)
+
+    def _has_landmarks(self) -> bool:
+        return bool(self._one("SELECT to_regclass('landmarks') IS NOT NULL")[0])
 
     def note(self, name: str) -> Any:
         """Return what was written under a name beside the header, None where nothing was."""

@@ -16,7 +16,7 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .store import (
     FORMAT_VERSION,
     NOTE,
     BlobRow,
+    LandmarkRow,
     MapHeader,
     NewPlace,
     PlaceRow,
@@ -71,6 +72,16 @@ CREATE TABLE thumbnails (
     checksum INTEGER NOT NULL
 );
 """
+LANDMARKS = """
+CREATE TABLE IF NOT EXISTS landmarks (  -- for poses in metres; older maps have no such table
+    place_id INTEGER NOT NULL REFERENCES places (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,             -- of keypoints: sift, xfeat
+    blob BLOB NOT NULL,             -- see landmarks.py
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (place_id, kind)
+);
+"""
+INSERT_LANDMARKS = 'INSERT OR REPLACE INTO landmarks VALUES (?, ?, ?, ?)'
 FEATURES = """SELECT descriptors.place_id, descriptor, descriptors.checksum,
                      local, features.checksum
               FROM descriptors LEFT JOIN features ON features.place_id = descriptors.place_id """
@@ -113,7 +124,7 @@ class SqliteStore:
                 raise MapError(f'{path}: exists already; choose another name or remove it')
             connection = _writing_connection(path)
             with released_on_error(connection.close):
-                connection.executescript(f'BEGIN; {SCHEMA}')
+                connection.executescript(f'BEGIN; {SCHEMA} {LANDMARKS}')
                 rows = meta_rows(header, uuid.uuid4().hex)
                 connection.executemany('INSERT INTO meta VALUES (?, ?, ?)', rows)
                 connection.execute(f'PRAGMA user_version = {FORMAT_VERSION}')
@@ -142,6 +153,7 @@ class SqliteStore:
             SqliteStore.open(path, writable=False).close()  # never change what is no map
             connection = _writing_connection(path)
             with released_on_error(connection.close):
+                connection.execute(LANDMARKS)
                 return cls(path, connection, lock)
 
     @classmethod
@@ -243,6 +255,34 @@ class SqliteStore:
         with translated(self._path):
             yield from map(BlobRow._make, self._connection.execute(query))
 
+    def landmarks_of(self, place_id: int) -> list[LandmarkRow]:
+        """Return the landmarks of a place, by kind; empty for a map that has none."""
+        query = 'SELECT * FROM landmarks WHERE place_id = ? ORDER BY kind'
+        with translated(self._path):
+            if not self._has_landmarks():
+                return []
+            return [LandmarkRow(*row) for row in self._connection.execute(query, (place_id,))]
+
+    def landmark_kinds(self) -> list[str]:
+        """Return the kinds of keypoints that some place has landmarks of."""
+        with translated(self._path):
+            if not self._has_landmarks():
+                return []
+            rows = self._connection.execute('SELECT DISTINCT kind FROM landmarks ORDER BY kind')
+            return [kind for kind, in rows]
+
+    def write_landmarks(self, rows: Sequence[LandmarkRow]) -> None:
+        """Store landmarks of existing places, replacing theirs, in one transaction."""
+        with translated(self._path):
+            self._connection.execute('BEGIN IMMEDIATE')
+            try:
+                self._connection.executemany(INSERT_LANDMARKS, rows)
+                self._connection.execute('COMMIT')
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute('ROLLBACK')
+                raise
+
     def note(self, name: str) -> Any:
         """Return what was written under a name beside the header, None where nothing was."""
         query = 'SELECT key, value, checksum FROM meta WHERE key = ?'
@@ -277,7 +317,13 @@ class SqliteStore:
         execute('INSERT INTO descriptors VALUES (?, ?, ?)', place.blob_row(place.descriptor))
         execute('INSERT INTO features VALUES (?, ?, ?)', place.blob_row(place.local))
         execute('INSERT INTO thumbnails VALUES (?, ?, ?)', place.blob_row(place.thumbnail))
+        for row in place.landmark_rows:
+            execute(INSERT_LANDMARKS, row)
         return place.place_id
+
+    def _has_landmarks(self) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'landmarks'"
+        return self._connection.execute(query).fetchone() is not None
 
 
 class WriterLock:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -72,6 +72,26 @@ class BlobRow(NamedTuple):
             checksum(self.place_id, self.blob) == self.checksum
 
 
+class LandmarkRow(NamedTuple):
+    """A row of landmarks: those of one kind of keypoint of one place."""
+
+    place_id: int
+    kind: str
+    blob: bytes
+    checksum: int
+
+    @classmethod
+    def of(cls, place_id: int, kind: str, blob: bytes) -> LandmarkRow:
+        """Make a row with its checksum."""
+        return cls(place_id, kind, blob, checksum(place_id, kind, blob))
+
+    @property
+    def intact(self) -> bool:
+        """Whether the row is what was written."""
+        return isinstance(self.blob, bytes) and isinstance(self.kind, str) and \
+            checksum(self.place_id, self.kind, self.blob) == self.checksum
+
+
 @dataclass(frozen=True)
 class NewPlace:
     """The columns of a keyframe to be written. ``place_id`` 0: the next free one."""
@@ -86,14 +106,12 @@ class NewPlace:
     local: bytes
     thumbnail: bytes
     place_id: int = 0
+    landmarks: tuple[tuple[str, bytes], ...] = ()
+    """Kind and blob, for each kind of keypoint."""
 
     def numbered(self, next_id: int) -> NewPlace:
         """Return it with an id."""
         return self if self.place_id else replace(self, place_id=next_id)
-
-    def with_thumbnail(self, thumbnail: bytes) -> NewPlace:
-        """Return it with a JPEG."""
-        return replace(self, thumbnail=thumbnail)
 
     @property
     def place_row(self) -> PlaceRow:
@@ -105,6 +123,11 @@ class NewPlace:
     def blob_row(self, blob: bytes) -> BlobRow:
         """Return the row of one of the other tables."""
         return BlobRow(self.place_id, blob, checksum(self.place_id, blob))
+
+    @property
+    def landmark_rows(self) -> list[LandmarkRow]:
+        """The rows of landmarks."""
+        return [LandmarkRow.of(self.place_id, kind, blob) for kind, blob in self.landmarks]
 
 
 class PlaceStore(Protocol):
@@ -173,6 +196,15 @@ class PlaceStore(Protocol):
     def thumbnails(self) -> Iterator[BlobRow]:
         """Yield all thumbnails, by id."""
 
+    def landmarks_of(self, place_id: int) -> list[LandmarkRow]:
+        """Return the landmarks of a place, by kind; empty for a map that has none."""
+
+    def landmark_kinds(self) -> list[str]:
+        """Return the kinds of keypoints that some place has landmarks of."""
+
+    def write_landmarks(self, rows: Sequence[LandmarkRow]) -> None:
+        """Store landmarks of existing places, replacing theirs, in one transaction."""
+
     def note(self, name: str) -> Any:
         """Return the value stored under a name; None if there is none."""
 
@@ -206,13 +238,16 @@ def _new_places(store: PlaceStore) -> Iterator[NewPlace]:
     for place in [PlaceRow._make(one) for one in store.places()]:
         features, thumbnail = store.features_of(place.place_id), store.thumbnail_of(place.place_id)
         intact = checksum(*place[:-1]) == place.checksum
+        landmarks = store.landmarks_of(place.place_id)
         if not intact or not features or not thumbnail \
-                or not all(row.intact for row in (*features, thumbnail)):
+                or not all(row.intact for row in (*features, thumbnail)) \
+                or not all(row.intact for row in landmarks):
             raise MapError(f'{store.location}: place {place.place_id} is damaged; '
                            'see r2former map check')
         descriptor, local = features
         yield NewPlace(place.stamp_ns, place.x, place.y, place.z, place.rotation, place.source,
-                       descriptor.blob, local.blob, thumbnail.blob, place.place_id)
+                       descriptor.blob, local.blob, thumbnail.blob, place.place_id,
+                       tuple((row.kind, row.blob) for row in landmarks))
 
 
 @contextmanager

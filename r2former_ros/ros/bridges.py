@@ -58,6 +58,8 @@ def constraint(loop: LoopClosure, config: PoseGraphConfig) -> tuple[Pose, NDArra
 
     The covariance is over x, y, z, roll, pitch, yaw, in m^2 and rad^2.
     """
+    if loop.relative is not None:
+        return loop.relative.place_T_query, loop.relative.covariance
     pose, sigma_deg = np.eye(4), config.loop_sigma_deg
     if loop.view is not None:
         pose[:3, :3], sigma_deg = loop.view.rotation, config.view_sigma_deg

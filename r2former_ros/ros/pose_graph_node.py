@@ -121,7 +121,8 @@ class PoseGraphNode(Node):
         place_ns = loop.hypothesis.place.stamp_ns
         if not (self.graph.covers(place_ns) and self.graph.covers(loop.stamp_ns)):
             return False
-        self.graph.add_loop(LoopMeasurement(place_ns, loop.stamp_ns, _rotation(loop)))
+        self.graph.add_loop(LoopMeasurement(
+            place_ns, loop.stamp_ns, _rotation(loop), loop.relative))
         return True
 
     def _add_on_map(self, loop: LoopClosure) -> bool:
@@ -129,7 +130,8 @@ class PoseGraphNode(Node):
         if map_T_place is None or not self.graph.covers(loop.stamp_ns):
             return False
         before = self.graph.on_map
-        self.graph.add_map_loop(MapMeasurement(map_T_place, loop.stamp_ns, _rotation(loop)))
+        self.graph.add_map_loop(MapMeasurement(
+            map_T_place, loop.stamp_ns, _rotation(loop), loop.relative))
         if self.graph.on_map and not before:
             self.get_logger().info('found on the saved map: the path is in its frame from now on')
         return True

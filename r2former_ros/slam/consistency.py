@@ -26,13 +26,15 @@ class Loop:
     """
     A loop closure between two poses of the graph.
 
-    ``place_T_query`` (4, 4) is what it says, its rotation good to ``sigma_deg``; ``odometry`` and
-    ``travelled_m`` hold ``odom_T_camera`` and the distance driven at the place and at the query.
+    ``place_T_query`` (4, 4) is what it says, good to ``sigma_m`` and ``sigma_deg``. ``odometry``
+    and ``travelled_m`` hold ``odom_T_camera`` and the distance driven, each at the place and at
+    the query.
     """
 
     place: int
     query: int
     place_T_query: Pose
+    sigma_m: float
     sigma_deg: float
     odometry: tuple[Pose, Pose]
     travelled_m: tuple[float, float]
@@ -70,9 +72,10 @@ class ConsistentLoops:
         # A heading that drifts as a random walk moves the far end by this much.
         lever_m = np.radians(turn_deg) * driven_m / np.sqrt(3)
         drift_m = np.hypot(config.odometry_sigma_m * np.sqrt(driven_m), lever_m)
+        loops_m = np.hypot([one.sigma_m for one in self.loops], loop.sigma_m)
         loops_deg = np.hypot([one.sigma_deg for one in self.loops], loop.sigma_deg)
         sigmas = np.hypot(
-            position_m / np.hypot(drift_m, np.sqrt(2) * config.loop_sigma_m),
+            position_m / np.hypot(drift_m, loops_m),
             rotation_deg / np.hypot(turn_deg, loops_deg),
         )
         near = np.asarray(travel <= config.support_m, bool).all(axis=1)

@@ -22,7 +22,7 @@ from ..config import PoseGraphConfig
 from ..errors import ConfigError
 from ..geometry.poses import angle_deg, distance_m, inverse
 from ..geometry.trajectories import Trajectory
-from ..records import Pose, StampedPose
+from ..records import Pose, RelativePose, StampedPose
 from .consistency import ConsistentLoops, Loop
 
 CAUCHY = 1.0
@@ -39,12 +39,14 @@ class LoopMeasurement:
     """
     The camera at ``query_ns`` was near where it had been at ``place_ns``.
 
-    ``rotation`` (3, 3) is that of ``place_T_query`` where it is known.
+    ``rotation`` (3, 3) is that of ``place_T_query`` where it is known, and ``relative`` the whole
+    of it where it was measured in metres.
     """
 
     place_ns: int
     query_ns: int
     rotation: NDArray[np.float64] | None = None
+    relative: RelativePose | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,13 @@ class MapMeasurement:
     """
     The camera at ``query_ns`` was near a place of a saved map, at ``map_T_place`` (4, 4).
 
-    ``rotation`` (3, 3) is that of ``place_T_query`` where it is known.
+    ``rotation`` and ``relative`` are as in a ``LoopMeasurement``.
     """
 
     map_T_place: Pose
     query_ns: int
     rotation: NDArray[np.float64] | None = None
+    relative: RelativePose | None = None
 
 
 @dataclass(frozen=True)
@@ -200,9 +203,9 @@ class PoseGraph:
         """Move a measurement to the poses of the graph before its stamps, along the odometry."""
         place, place_T_camera = self._anchored(measurement.place_ns)
         query, query_T_camera = self._anchored(measurement.query_ns)
-        near, sigma_deg = self._near(measurement.rotation)
+        near, sigma_m, sigma_deg = self._near(measurement)
         return Loop(
-            place, query, place_T_camera @ near @ inverse(query_T_camera), sigma_deg,
+            place, query, place_T_camera @ near @ inverse(query_T_camera), sigma_m, sigma_deg,
             odometry=(self._nodes[place].pose, self._nodes[query].pose),
             travelled_m=(self._travelled_m[place], self._travelled_m[query]),
         )
@@ -210,20 +213,26 @@ class PoseGraph:
     def _map_loop(self, measurement: MapMeasurement) -> Loop:
         """Do the same with a measurement on a saved map, whose places do not drift."""
         query, query_T_camera = self._anchored(measurement.query_ns)
-        near, sigma_deg = self._near(measurement.rotation)
+        near, sigma_m, sigma_deg = self._near(measurement)
         return Loop(
-            MAP_KEY, query, near @ inverse(query_T_camera), sigma_deg,
+            MAP_KEY, query, near @ inverse(query_T_camera), sigma_m, sigma_deg,
             odometry=(measurement.map_T_place, self._nodes[query].pose),
             travelled_m=(0.0, self._travelled_m[query]),
         )
 
-    def _near(self, rotation: NDArray[np.float64] | None) -> tuple[Pose, float]:
-        """Return the measured ``place_T_query``, and the deviation of its rotation [deg]."""
-        near = np.eye(4)
+    def _near(
+        self, measurement: LoopMeasurement | MapMeasurement
+    ) -> tuple[Pose, float, float]:
+        """Return the measured ``place_T_query``, and its deviations in m and degrees."""
+        config, near = self.config, np.eye(4)
+        relative, rotation = measurement.relative, measurement.rotation
+        if relative is not None:
+            return (relative.place_T_query, max(relative.sigma_m, config.metric_sigma_m),
+                    max(relative.sigma_deg, config.metric_sigma_deg))
         if rotation is None:
-            return near, self.config.loop_sigma_deg
+            return near, config.loop_sigma_m, config.loop_sigma_deg
         near[:3, :3] = rotation
-        return near, self.config.view_sigma_deg
+        return near, config.loop_sigma_m, config.view_sigma_deg
 
     def _anchored(self, stamp_ns: int) -> tuple[int, Pose]:
         """Return the last pose of the graph before a stamp, and the camera's pose in it then."""
@@ -270,7 +279,7 @@ class PoseGraph:
 
     def _factor(self, loop: Loop) -> Any:
         gtsam = self._gtsam
-        sigmas = self._sigmas(np.radians(loop.sigma_deg), self.config.loop_sigma_m)
+        sigmas = self._sigmas(np.radians(loop.sigma_deg), loop.sigma_m)
         robust = gtsam.noiseModel.Robust.Create(
             gtsam.noiseModel.mEstimator.Cauchy.Create(CAUCHY), sigmas)
         return gtsam.BetweenFactorPose3(
@@ -290,7 +299,7 @@ class PoseGraph:
         start = np.eye(4) if loop.place == MAP_KEY else poses[loop.place]
         error = inverse(_measured(loop)) @ inverse(start) @ poses[loop.query]
         return float(np.hypot(
-            np.linalg.norm(error[:3, 3]) / self.config.loop_sigma_m,
+            np.linalg.norm(error[:3, 3]) / loop.sigma_m,
             angle_deg(np.eye(4), error) / loop.sigma_deg,
         ))
 

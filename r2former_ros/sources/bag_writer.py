@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,18 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from ..errors import BagError
 from ..geometry.poses import quaternion_xyzw
-from ..records import Frame, StampedPose
+from ..records import Camera, Frame, Pose, StampedPose
 from .encodings import image_fields
-from .messages import COMPRESSED_IMAGE, IMAGE, NAV_SAT_FIX, ODOMETRY, TYPES, make_message
+from .messages import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    NAV_SAT_FIX,
+    ODOMETRY,
+    TF,
+    TYPES,
+    make_message,
+)
 from .pictures import encode_jpeg
 
 STORAGES = {'sqlite3': StoragePlugin.SQLITE3, 'mcap': StoragePlugin.MCAP}
@@ -93,6 +102,31 @@ class BagWriter:
             twist=make_message(with_covariance('Twist'), twist=twist, **unknown),
         )
 
+    def camera_info(self, topic: str, stamp_ns: int, camera: Camera, frame_id: str) -> None:
+        """Append intrinsics as sensor_msgs/CameraInfo."""
+        matrix = np.asarray(camera.matrix, np.float64)
+        projection = np.column_stack([matrix, np.zeros(3)])
+        no_window = make_message('sensor_msgs/msg/RegionOfInterest', x_offset=0, y_offset=0,
+                                 height=0, width=0, do_rectify=False)
+        self._write(
+            topic, CAMERA_INFO, stamp_ns, frame_id=frame_id, height=camera.height,
+            width=camera.width, distortion_model=camera.model,
+            d=np.asarray(camera.distortion, np.float64), k=matrix.ravel(), r=np.eye(3).ravel(),
+            p=projection.ravel(), binning_x=0, binning_y=0, roi=no_window,
+        )
+
+    def static_transforms(
+        self, stamp_ns: int, transforms: Sequence[tuple[str, str, Pose]], topic: str = '/tf_static'
+    ) -> None:
+        """Append parent, child and parent_T_child of each, as one tf2_msgs/TFMessage."""
+        message = make_message(TF, transforms=[
+            make_message(
+                'geometry_msgs/msg/TransformStamped', header=_header(stamp_ns, parent),
+                child_frame_id=child, transform=_transform_message(pose))
+            for parent, child, pose in transforms
+        ])
+        self._write_message(topic, TF, stamp_ns, message)
+
     def nav_sat_fix(
         self,
         topic: str,
@@ -117,12 +151,13 @@ class BagWriter:
     def _write(
         self, topic: str, kind: str, stamp_ns: int, *, frame_id: str, **fields: Any
     ) -> None:
-        stamp = make_message(
-            'builtin_interfaces/msg/Time', sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
-        )
-        header = make_message('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
         with _writing(self.path):
-            cdr = TYPES.serialize_cdr(make_message(kind, header=header, **fields), kind)
+            message = make_message(kind, header=_header(stamp_ns, frame_id), **fields)
+        self._write_message(topic, kind, stamp_ns, message)
+
+    def _write_message(self, topic: str, kind: str, stamp_ns: int, message: Any) -> None:
+        with _writing(self.path):
+            cdr = TYPES.serialize_cdr(message, kind)
             self._writer.write(self._connection(topic, kind), stamp_ns, cdr)
 
     def _connection(self, topic: str, kind: str) -> Connection:
@@ -146,6 +181,23 @@ def _writing(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise BagError(f'{path}: cannot be written as a bag ({reason})') from error
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    stamp = make_message(
+        'builtin_interfaces/msg/Time', sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
+    )
+    return make_message('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
+
+
+def _transform_message(pose: Pose) -> Any:
+    x, y, z = pose[:3, 3].tolist()
+    qx, qy, qz, qw = quaternion_xyzw(pose).tolist()
+    return make_message(
+        'geometry_msgs/msg/Transform',
+        translation=make_message('geometry_msgs/msg/Vector3', x=x, y=y, z=z),
+        rotation=make_message('geometry_msgs/msg/Quaternion', x=qx, y=qy, z=qz, w=qw),
+    )
 
 
 def _pose_message(pose: StampedPose) -> Any:

@@ -24,6 +24,7 @@ IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 ODOMETRY, NAV_SAT_FIX = 'nav_msgs/msg/Odometry', 'sensor_msgs/msg/NavSatFix'
 POSE = 'geometry_msgs/msg/PoseStamped'
 POSE_WITH_COVARIANCE = 'geometry_msgs/msg/PoseWithCovarianceStamped'
+CAMERA_INFO, TF = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 POSE_TYPES = (ODOMETRY, POSE, POSE_WITH_COVARIANCE, NAV_SAT_FIX)
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)

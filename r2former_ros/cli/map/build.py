@@ -8,10 +8,11 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cameras import add_camera, as_posed, camera_of, check_camera
 from ..checks import (
     require_at_most_one,
     require_map,
@@ -34,6 +35,8 @@ class Input:
     total: int
     source: Source
     origin: tuple[float, float] | None = None
+    camera: str = ''
+    """What is known about the camera, in words."""
 
 
 def add_parser(actions: Any) -> None:
@@ -49,6 +52,7 @@ def add_parser(actions: Any) -> None:
     add_bag_source(parser.add_argument_group('with --bag'))
     parser.add_argument('--poses', metavar='CSV',
                         help='for --images: file, x_m, y_m, yaw_rad (and z_m, t_s or stamp_ns)')
+    add_camera(parser, axes=True)
     how = parser.add_mutually_exclusive_group()
     how.add_argument('--append', action='store_true', help='add a session to an existing map')
     how.add_argument('--resume', action='store_true',
@@ -68,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     make = append_to_map if arguments.append else resume_map if arguments.resume else build_map
     bad: list[str] = []
     with ExitStack() as stack:
-        given = _input(arguments, stack, bad.append)
+        given = _with_camera(arguments, _input(arguments, stack, bad.append))
         model = load_configured(config)
         say_what_runs(model)
         with tracked(given.frames, 'map', given.total) as shown:
@@ -82,6 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
     present = f'{summary.present} already there, ' if arguments.resume else ''
     print(f'{arguments.out}: {summary.added} places added, {present}{summary.between} frames '
           f'between keyframes, {summary.bad + len(bad)} left out, {size_mb:.1f} MiB{note}')
+    why = summary.no_landmarks or given.camera
+    print(f'landmarks for {summary.landmarks} places ({why})', file=sys.stderr)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -94,6 +100,7 @@ def check(arguments: argparse.Namespace) -> None:
     require_owner(arguments, 'bag', ('image_topic', 'pose_topic', 'trajectory'))
     require_owner(arguments, 'images', ('poses',))
     require_at_most_one(arguments, 'pose_topic', 'trajectory')
+    check_camera(arguments)
     for path in (arguments.bag, arguments.images, arguments.dataset):
         require_there(path)
     for path in (arguments.poses, arguments.trajectory):
@@ -121,6 +128,20 @@ def _input(
         total = len(read_places(arguments.dataset).database)
         return Input(frames_of_dataset(arguments.dataset, on_bad), total, source)
     return _bag_input(arguments, stack, on_bad, source)
+
+
+def _with_camera(arguments: argparse.Namespace, given: Input) -> Input:
+    """Tell the frames which camera took them."""
+    from ...sources.bags import Bag
+
+    if given.source.kind != 'bag':
+        camera, text = camera_of(arguments)
+    else:
+        with Bag(arguments.bag) as bag:
+            topic = arguments.image_topic or bag.default_image_topic()
+            camera, text = camera_of(arguments, bag, topic)
+    frames = as_posed(given.frames, camera, arguments.pose_axes)
+    return replace(given, frames=frames, camera=text)
 
 
 def _bag_input(

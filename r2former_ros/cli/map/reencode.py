@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..cameras import add_camera, camera_of, check_camera
 from ..checks import require_map, require_new_map, require_there
 from ..options import add_common, config_from, progress_bar, say_what_runs
 
@@ -20,6 +21,7 @@ def add_parser(actions: Any) -> None:
     parser.add_argument('out', metavar='OUT.r2map')
     parser.add_argument('--look-in', metavar='DIR',
                         help='folder that holds the bags and picture folders, if they moved')
+    add_camera(parser)
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -30,6 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ...model.loading import load_configured
 
     config = config_from(arguments)
+    check_camera(arguments)
     require_map(arguments.map)
     require_new_map(arguments.out)
     require_there(arguments.look_in, 'folder')
@@ -37,7 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     say_what_runs(model)
     with progress_bar('reencode') as bar:
         summary = reencode_map(model, arguments.map, arguments.out, config,
-                               look_in=arguments.look_in, on_place=bar.update)
+                               look_in=arguments.look_in, camera=camera_of(arguments)[0],
+                               on_place=bar.update)
     print(f'{arguments.out}: {summary.from_source} places from source images, '
           f'{summary.from_thumbnail} from thumbnails, {summary.left_out} left out without either; '
-          'not calibrated')
+          f'landmarks for {summary.landmarks}; not calibrated')

@@ -12,13 +12,13 @@ from r2former_ros.model.keypoints import detectors
 from r2former_ros.model.keypoints.xfeat import XFeat, load_network
 from r2former_ros.model.keypoints.xfeat_network import XFeatNetwork, folded
 
-SHIFT_PX = 16
+SHIFT_PX = 32  # both crops are then multiples of 32 px wide, which XFeat need not resize
 
 
 @pytest.fixture(scope='module')
 def picture():
     town = Town(3)
-    return town.view(town.poses(0, 8)[2].map_T_camera)
+    return town.view(town.poses(0, 8)[2].pose)
 
 
 @pytest.mark.parametrize('kind, dim, dtype', [('sift', 128, np.uint8), ('xfeat', 64, np.int8)])
