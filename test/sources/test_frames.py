@@ -4,12 +4,11 @@
 
 import json
 import os
-import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
+from recordings import huge_png
 
 from r2former_ros.errors import DatasetError, ImageError
 from r2former_ros.sources import pictures
@@ -34,16 +33,6 @@ def read(folder, poses=None):
     """Return the names of the pictures of a folder, and what was left out."""
     left_out = []
     return [posed.source for posed in frames_of_folder(folder, poses, left_out.append)], left_out
-
-
-def huge_png(width, height):
-    """Return a PNG of a few bytes that claims to be huge."""
-    def chunk(kind, data):
-        return struct.pack('>I', len(data)) + kind + data + struct.pack(
-            '>I', zlib.crc32(kind + data))
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0,
-                                                              0, 0))
-            + chunk(b'IDAT', zlib.compress(bytes(99))) + chunk(b'IEND', b''))
 
 
 # Order and completeness
