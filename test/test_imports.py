@@ -22,7 +22,7 @@ ONLY_IN = {
     'faiss': {'maps.index'},
     'gtsam': {'slam.pose_graph'},
     'rclpy': {'ros', 'cli'},  # the command line only starts and ends it
-    'numba': {'model.backends'},
+    'numba': {'model.backends', 'sources.jpeg_bits'},
     'openvino': {'model.backends'},
     'triton': {'model.backends'},
     'sqlite3': {'maps', 'mapping.repair', 'sources.storage'},

@@ -277,6 +277,30 @@ def test_bytes_that_no_encoder_writes_are_damage():
         decode_compressed(compressed(data[:middle] + b'\xff\x33' * 20 + data[middle + 40:]))
 
 
+@pytest.mark.parametrize('flags', [
+    [], [cv2.IMWRITE_JPEG_RST_INTERVAL, 3],
+    [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
+])
+@pytest.mark.parametrize('fill', [bytes(20), b'\x55' * 20, bytes(range(1, 200, 10))])
+@pytest.mark.parametrize('where', [0.6, 0.7, 0.9])
+def test_bytes_that_were_overwritten_are_damage(flags, fill, where):
+    pytest.importorskip('numba')
+    data = cv2.imencode('.jpg', noise(), flags)[1].tobytes()
+    at = int(len(data) * where)
+    hurt = data[:at] + fill + data[at + len(fill):]
+    assert cv2.imdecode(np.frombuffer(hurt, np.uint8), cv2.IMREAD_COLOR) is not None
+    with pytest.raises(ImageError, match=f'JPEG of {len(data)} bytes is damaged'):
+        decode_compressed(compressed(hurt))
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (8, 8, 3), (17, 33, 3), (40, 9), (100, 120, 3)])
+@pytest.mark.parametrize('quality', [5, 50, 100])
+def test_pictures_of_any_size_and_quality_are_whole(shape, quality):
+    pixels = np.random.default_rng(quality).integers(0, 255, shape, np.uint8)
+    data = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    assert decode_compressed(compressed(data)).shape[:2] == shape[:2]
+
+
 def test_restart_markers_that_are_missing_are_damage():
     data = cv2.imencode('.jpg', noise(), [cv2.IMWRITE_JPEG_RST_INTERVAL, 3])[1].tobytes()
     assert b'\xff\xd1' in data
