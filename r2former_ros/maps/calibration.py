@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from ..config import Config
 from ..errors import MapError
@@ -131,6 +130,8 @@ def fit_probability(
     Both classes weigh the same. The targets stay a little off 0 and 1, so that the curve stays
     finite where the classes do not overlap.
     """
+    from scipy.optimize import minimize  # slow to import, and only calibrating needs it
+
     odds: NDArray[np.float64] = np.concatenate([foreign, positives])
     counts = len(foreign), len(positives)
     targets = np.repeat([1 / (counts[0] + 2), (counts[1] + 1) / (counts[1] + 2)], counts)

@@ -60,6 +60,21 @@ def test_cached_kernels_are_only_loaded(kernels, monkeypatch):
     assert kernels.ready and kernels.did == ['loaded']
 
 
+def test_cached_kernels_are_loaded_after_the_program_has_started(kernels, monkeypatch):
+    """Unless it waits for them; and not at all if it ends before."""
+    monkeypatch.setattr(scorer_module, 'are_cached', lambda: True)
+    monkeypatch.setattr(scorer_module, 'LOAD_AFTER_S', 1e9)
+    kernels.begin(Reranker())
+    assert kernels.did == [] and not kernels.ready
+    kernels.wait()
+    assert kernels.did == ['loaded']
+    monkeypatch.setattr(scorer_module, 'main_thread', lambda: Ended())
+    ended = Kernels()
+    ended.begin(Reranker())
+    ended._thread.join()
+    assert kernels.did == ['loaded'] and not ended.ready
+
+
 def test_a_complete_cache_is_noted(monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.setattr(scoring, 'run_kernels', lambda reranker: None)

@@ -5,7 +5,7 @@ The scorer in kernels compiled for this CPU; PyTorch scores until they are ready
 
 Compiling takes 17 s on idle cores, once per machine and version. A process of its own compiles,
 so that nothing here waits, and the result stays even if this process ends first. Later processes
-load the kernels from numba's cache in about a second, also in the background.
+load the kernels from numba's cache, also in the background, once they have started up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from threading import Lock, Thread, main_thread
+from threading import Event, Lock, Thread, main_thread
 
 import torch
 
@@ -26,6 +26,8 @@ from .cache_note import are_cached
 COMPILING = ('compiling the reranker for this CPU in the background, once (about 20 s); '
              'PyTorch scores until then')
 POLL_S = 0.2
+LOAD_AFTER_S = 3.0
+"""Loading before would delay the first answer, and the end of a program that gives only one."""
 
 
 class NumbaScorer:
@@ -60,7 +62,7 @@ class Kernels:
         self.failure = ''
         """Why they can be neither loaded nor compiled; PyTorch goes on scoring."""
         self._thread: Thread | None = None
-        self._lock = Lock()
+        self._lock, self._now = Lock(), Event()
 
     def begin(self, reranker: Reranker) -> None:
         """Start preparing, unless that has started; any reranker needs the same kernels."""
@@ -72,12 +74,13 @@ class Kernels:
 
     def wait(self) -> None:
         """Wait until they are ready, or cannot be."""
+        self._now.set()
         if self._thread is not None:
             self._thread.join()
 
     def _prepare(self, reranker: Reranker) -> None:
         try:
-            if self.compiling and not self._compiled_elsewhere():
+            if not (self._compiled_elsewhere() if self.compiling else self._started_up()):
                 return
             from .scoring import run_kernels
 
@@ -87,6 +90,14 @@ class Kernels:
             self.failure = ' '.join(str(error).split())
         finally:
             self.compiling = False
+
+    def _started_up(self) -> bool:
+        """Let the program start and answer first; return whether it still runs."""
+        until = time.monotonic() + LOAD_AFTER_S
+        while time.monotonic() < until and not self._now.wait(POLL_S):
+            if not main_thread().is_alive():
+                return False
+        return True
 
     def _compiled_elsewhere(self) -> bool:
         """Compile in another process; return whether this one still needs the kernels."""
