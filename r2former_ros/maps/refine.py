@@ -56,15 +56,18 @@ class Refinement:
 class PoseRefiner:
     """Measure where queries are relative to the places of one map."""
 
-    def __init__(self, place_map: PlaceMap, config: RefineConfig) -> None:
+    def __init__(
+        self, place_map: PlaceMap, config: RefineConfig, kinds: Sequence[str] | None = None
+    ) -> None:
         """
         Load the detectors whose landmarks the map holds.
 
+        :param kinds: of the landmarks that will be in the map, for one that grows.
         :raises WeightsError: if a detector's weights are missing.
         """
         self.place_map = place_map
-        kinds = place_map.landmark_kinds() if config.hypotheses else []
-        wanted = [kind for kind in config.kinds if kind in kinds]
+        held = place_map.landmark_kinds() if kinds is None else kinds
+        wanted = [kind for kind in config.kinds if kind in held and config.hypotheses]
         self.detectors = detectors(','.join(wanted), config.keypoint_count)
         self.map_camera = map_camera_of(place_map) if wanted else None
         self.use(config)

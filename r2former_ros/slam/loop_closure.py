@@ -11,7 +11,7 @@ only once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from ..config import Config, LoopClosureConfig
@@ -31,8 +31,10 @@ from ..records import (
     LoopClosure,
     Pose,
     PosedFrame,
+    RefinedPose,
     View,
 )
+from .metric_loops import DriveLandmarks, relative_to
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class LoopCloser:
         min_inliers = config.verification.min_inliers
         self._own = LoopFilter(config.loop_closure, min_inliers)
         self._saved = LoopFilter(config.loop_closure, min_inliers)
+        self._landmarks: DriveLandmarks | None = None
         self._driven: dict[int, tuple[int, float]] = {}  # place id: stamp_ns, travelled metres
         self._travelled_m = 0.0
         self._last_pose: Pose | None = None
@@ -108,12 +111,14 @@ class LoopCloser:
         *,
         saved: PlaceSearch | None = None,
         known: Sequence[Hypothesis] = (),
+        known_pose: RefinedPose | None = None,
     ) -> KeyframeResult | None:
         """
         Take the next frame; its pose is ``odom_T_camera``, None without odometry.
 
         :param query: the frame's features, if computed already.
-        :param saved: searches a saved map, where it found the hypotheses ``known``.
+        :param saved: searches a saved map, where it found the hypotheses ``known`` and, if it
+            could be measured, the frame's pose in metres, ``known_pose``.
         :returns: None for a frame between keyframes.
         :raises ImageError: if the frame holds no usable picture.
         :raises MapError: if the grown map cannot be written.
@@ -125,11 +130,14 @@ class LoopCloser:
         keyframe = keyframe_from(posed, query, self.config.map.thumbnail_width)
         old = self.past.rerank(query, self._old_candidates(query, posed.frame.stamp_ns))
         best = self._checked_best(keyframe, old, self.past)
-        loops = [self._loop(keyframe, best, self.past, self._own)]
+        loops = [self._measured(self._loop(keyframe, best, self.past, self._own), posed)]
         if saved is not None:
             best_known = self._checked_best(keyframe, known, saved)
-            loops.append(self._loop(keyframe, best_known, saved, self._saved))
+            on_map = self._loop(keyframe, best_known, saved, self._saved)
+            loops.append(on_map and replace(
+                on_map, relative=relative_to(on_map.hypothesis, known_pose)))
         place = self.past.add(keyframe)
+        self._add_landmarks(place.place_id, posed)
         self._driven[place.place_id] = place.stamp_ns, self._travelled_m
         return KeyframeResult(place.place_id, best, tuple(filter(None, loops)))
 
@@ -170,6 +178,26 @@ class LoopCloser:
             return None
         view = self._view(keyframe, best, search)
         return LoopClosure(keyframe.stamp_ns, best, search is not self.past, view)
+
+    def finish(self) -> None:
+        """Complete the map at the end of the drive."""
+        if self._landmarks is not None:
+            self._landmarks.finish()
+
+    def _measured(self, loop: LoopClosure | None, posed: PosedFrame) -> LoopClosure | None:
+        """Add where the frame is relative to the place in metres, if that can be measured."""
+        if loop is None or self._landmarks is None or posed.camera is None:
+            return loop
+        measured = self._landmarks.measure(posed.frame, loop.hypothesis, posed.camera)
+        return replace(loop, relative=measured)
+
+    def _add_landmarks(self, place_id: int, posed: PosedFrame) -> None:
+        if not self.config.loop_closure.metric or posed.camera is None \
+                or posed.map_T_camera is None:
+            return
+        if self._landmarks is None:
+            self._landmarks = DriveLandmarks(self.past.place_map, self.config.refine)
+        self._landmarks.add(place_id, posed.frame, posed.map_T_camera, posed.camera)
 
     def _view(self, keyframe: Keyframe, best: Hypothesis, search: PlaceSearch) -> View | None:
         if self.camera is None:
