@@ -11,7 +11,7 @@ from r2former_ros.config import Config
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
 from r2former_ros.records import Frame, PosedFrame, StampedPose
-from r2former_ros.sources.bags import BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import cv2
 import pytest
 from fakes import picture
 
-from r2former_ros.cli import _parser, main
+from r2former_ros.cli import main, make_parser
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.records import Frame, StampedPose
-from r2former_ros.sources.bags import BagWriter
+from r2former_ros.sources.bag_writer import BagWriter
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', ROOT / 'MODEL_CARD.md', *sorted((ROOT / 'docs').rglob('*.md'))]
@@ -43,7 +43,7 @@ def words_of(line):
     'line', [pytest.param(line, id=f'{page.stem}: {line[:60]}')
              for page in PAGES for line in commands(page)])
 def test_a_documented_command_is_understood(line):
-    assert callable(_parser().parse_args(words_of(line)).run)
+    assert callable(make_parser().parse_args(words_of(line)).run)
 
 
 @pytest.fixture(scope='module')
