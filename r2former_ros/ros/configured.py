@@ -43,7 +43,7 @@ class Configured:
             self.recognizer.search.warm_up()
             opened.pop_all()
         self._describe()
-        if text := compiling(self.recognizer.model):
+        if text := compiling(self.recognizer.search.model):
             self._log.info(text)
 
     @property
