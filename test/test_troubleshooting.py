@@ -172,7 +172,7 @@ SAID_BY = {
     'does not work on this machine': no_device, 'is outside [0': out_of_range,
     'pose_graph.tum_path': no_folder_for_tum, 'has no metadata.yaml, as if': no_metadata,
     'holds files of 2 bags': two_bags, 'mcap recover': cut_off, 'counts 99': other_counts,
-    'time runs backwards 1 times': set_back, 'time runs backwards by': file_set_back,
+    'time runs backwards 1 time,': set_back, 'time runs backwards by': file_set_back,
     'none of 3 messages': no_fix, '16UC1': depth, '16-bit images': few_bits,
     'the JPEG of': cut_picture, 'make it smaller': large_picture, 'passes over': other_files,
     'is not calibrated': not_calibrated, 'one writer at a time': two_writers,

@@ -29,3 +29,8 @@ def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts the numbers in names by value: 2 before 10."""
     return [(int(part), '') if part.isdecimal() else (0, part)
             for part in re.split(r'(\d+)', name)]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 folder, 2 folders."""
+    return f'{count:,} {noun}' + ('s' if count != 1 else '')

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from rosbags.serde import SerdeError
 
+from ..common.text import counted
 from ..errors import BagError, PoseError
 from ..geometry.poses import local_east_north, pose_from_yaw, travel_headings_rad
 from ..geometry.trajectories import Trajectory, restarts
@@ -73,10 +74,11 @@ def _placed(
         placed.append(_Placed(stamp_ns, raw.recorded_ns - stamp_ns, value))
     count = sum(left_out.values())
     if not placed:
-        raise BagError(f'{name}: none of {count} messages holds a pose ({_commonest(left_out)})')
+        raise BagError(f'{name}: none of {counted(count, "message")} holds a pose '
+                       f'({_commonest(left_out)})')
     if count:
-        _logger.warning('%s: left out %d of %d messages that hold no pose (%s)',
-                        name, count, count + len(placed), _commonest(left_out))
+        _logger.warning('%s: left out %d of %s that hold no pose (%s)', name, count,
+                        counted(count + len(placed), 'message'), _commonest(left_out))
     return placed
 
 
@@ -94,8 +96,8 @@ def _stretches(placed: Sequence[_Placed[Value]], name: str) -> list[list[_Placed
     cuts = restarts(one.stamp_ns for one in placed)
     if cuts:
         _logger.warning(
-            '%s: time runs backwards %d times, first from %.3f s to %.3f s, as by the reset of a '
-            'simulator; each run has poses of its own', name, len(cuts),
+            '%s: time runs backwards %s, first from %.3f s to %.3f s, as by the reset of a '
+            'simulator; each run has poses of its own', name, counted(len(cuts), 'time'),
             placed[cuts[0] - 1].stamp_ns * 1e-9, placed[cuts[0]].stamp_ns * 1e-9)
     edges = [0, *cuts, len(placed)]
     return [list(placed[start:end]) for start, end in zip(edges, edges[1:])]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..common.files import reading
-from ..common.text import natural, printable
-from ..errors import BagError, DatasetError, ImageError
+from ..common.text import counted, natural, printable
+from ..errors import DatasetError, ImageError, PoseError
 from ..geometry.trajectories import POSE_TOLERANCE_NS, Trajectory
 from ..records import Frame, PosedFrame, StampedPose
 from .bags import Bag
@@ -43,6 +43,7 @@ def frames_of_bag(
     for frame, lag_ns in bag.recorded_images(topic, on_bad_frame=report):
         pose = None
         again = clock.repeats(frame.stamp_ns)
+        name = frame_name(bag.path, topic, frame.stamp_ns) + (f':{clock.run}' if again else '')
         if trajectory is not None:
             pose = trajectory.at(frame.stamp_ns, POSE_TOLERANCE_NS, lag_ns)
             if pose is None:
@@ -52,13 +53,14 @@ def frames_of_bag(
                 on_bad(f'stamp {frame.stamp_ns} occurs again after the clock was set back, so '
                        'its pose is not known')
                 continue
-        yield PosedFrame(frame, pose, frame_name(bag.path, topic, frame.stamp_ns))
+        yield PosedFrame(frame, pose, name)
 
 
 class _StampClock:
-    """Tells the stamps that a clock showed before it was set back."""
+    """Tells the stamps that a clock showed before it was set back; ``run`` counts from 1."""
 
     def __init__(self) -> None:
+        self.run = 1
         self._latest_ns = self._repeated_until_ns = -2**63
 
     def repeats(self, stamp_ns: int) -> bool:
@@ -66,12 +68,13 @@ class _StampClock:
         if stamp_ns < self._latest_ns - POSE_TOLERANCE_NS:
             self._repeated_until_ns = max(self._repeated_until_ns, self._latest_ns)
             self._latest_ns = stamp_ns
+            self.run += 1
         self._latest_ns = max(self._latest_ns, stamp_ns)
         return stamp_ns <= self._repeated_until_ns
 
 
 def frame_name(bag: Path, topic: str, stamp_ns: int) -> str:
-    """Name an image of a bag."""
+    """Name an image of a bag; where a clock was set back, the number of its run follows."""
     return f'{bag.name}:{topic}:{stamp_ns}'
 
 
@@ -82,10 +85,10 @@ def trajectory_of(
     Read the poses of a bag, from a topic of it or from a file; None where neither is given.
 
     :param origin: of satellite fixes, latitude and longitude; the first fix where none is given.
-    :raises BagError: if both are given, or what is given cannot be read.
+    :raises R2FormerError: if both are given, or what is given cannot be read.
     """
     if topic and path:
-        raise BagError('give --pose-topic or --trajectory, not both')
+        raise PoseError(f'poses from both {topic} and {path}', 'choose one')
     if topic:
         return bag.trajectory(topic, origin)
     if path:
@@ -164,10 +167,12 @@ def _pictures(
     found = [path for path in entries if is_picture(path) and not path.is_dir()]
     others = _described([path for path in entries if path not in set(found)])
     if not found:
-        held = f'; it holds {others}' if others else ''
-        raise DatasetError(f'{folder}: holds no pictures ({" ".join(PICTURES)}){held}')
+        held = f', but {others}' if others else ''
+        raise DatasetError(f'{folder}: holds no pictures ({" ".join(PICTURES)}){held}',
+                           'give a folder that holds pictures itself' if others else '')
     if others:
-        _logger.warning('%s: %d pictures, passes over %s', folder, len(found), others)
+        _logger.warning('%s: %s read, passes over %s', folder, counted(len(found), 'picture'),
+                        others)
     return [(path, None) for path in found]
 
 
@@ -181,8 +186,8 @@ def _unlisted(folder: Path, listed: Iterable[Path]) -> list[Path]:
 def _described(paths: Iterable[Path]) -> str:
     """Count folders, and files by ending, but for notes and hidden files."""
     kinds = Counter(
-        'folders' if path.is_dir() else f'{path.suffix.lower() or path.name} files'
+        'folder' if path.is_dir() else f'{path.suffix.lower() or path.name} file'
         for path in paths
         if not path.name.startswith('.') and path.suffix.lower() not in NOTES
     )
-    return ', '.join(f'{count} {printable(kind)}' for kind, count in kinds.most_common(5))
+    return ', '.join(counted(count, printable(kind)) for kind, count in kinds.most_common(5))

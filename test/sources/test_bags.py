@@ -175,7 +175,7 @@ def test_messages_without_a_fix_are_left_out_and_counted(tmp_path, caplog):
     with Bag(tmp_path / 'bag') as bag, caplog.at_level(logging.WARNING):
         assert bag.trajectory('/fix').stamps_ns.tolist() == [STAMP + 2]
         assert '/fix: left out 2 of 3 messages that hold no pose' in caplog.text
-        with pytest.raises(BagError, match='/lost: none of 1 messages holds a pose .1: status -1'):
+        with pytest.raises(BagError, match='/lost: none of 1 message holds a pose .1: status -1'):
             bag.trajectory('/lost')
 
 

@@ -68,12 +68,12 @@ def test_what_is_passed_over_is_said(tmp_path, caplog):
     (tmp_path / 'poses.csv').touch()
     (tmp_path / '.hidden').touch()
     assert read(tmp_path) == (['1.jpg'], [])
-    assert caplog.messages == [f'{tmp_path}: 1 pictures, passes over 2 .heic files, 1 folders']
+    assert caplog.messages == [f'{tmp_path}: 1 picture read, passes over 2 .heic files, 1 folder']
 
 
 def test_a_folder_of_folders_says_so(tmp_path):
     write(tmp_path / 'day1' / '1.jpg')
-    with pytest.raises(DatasetError, match=r'holds no pictures \(.jpg .*\); it holds 1 folders'):
+    with pytest.raises(DatasetError, match=r'no pictures \(.jpg .*\), but 1 folder; give a folder'):
         read(tmp_path)
 
 

@@ -25,6 +25,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from r2former_ros.errors import BagError
 from r2former_ros.sources.bag_writer import STORAGES
 from r2former_ros.sources.bags import Bag
+from r2former_ros.sources.frames import frames_of_bag
 from r2former_ros.sources.messages import TYPES
 
 # Which files
@@ -180,7 +181,15 @@ def test_frames_after_a_restart_get_the_poses_of_their_own_run(
     path = write_messages(tmp_path / 'bag', two_runs(recorder_too=recorder_too, offset_s=offset_s),
                           storage)
     assert positions(path) == (BOTH_RUNS, [])
-    assert '/odom: time runs backwards 1 times, first from 15.000 s to' in caplog.text
+    assert '/odom: time runs backwards 1 time, first from 15.000 s to' in caplog.text
+
+
+def test_images_of_two_runs_have_names_of_their_own(tmp_path):
+    path = write_messages(tmp_path / 'bag', two_runs(recorder_too=False, offset_s=2), 'mcap')
+    with Bag(path) as bag:
+        names = [posed.source for posed in frames_of_bag(bag, '/cam', None, print)]
+    assert len(set(names)) == 12
+    assert names[0] == 'bag:/cam:10001000000' and names[6] == 'bag:/cam:12001000000:2'
 
 
 def test_a_restart_at_the_seam_of_two_files_is_one(tmp_path):
