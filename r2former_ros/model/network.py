@@ -14,12 +14,15 @@ import torch
 from torch import nn
 
 from .cnn_encoder import CnnEncoder
+from .hybrid_encoder import HybridEncoder
 from .reranker import Reranker
-from .spec import ModelSpec
+from .spec import HYBRID, PATCHES, ModelSpec
 from .vit_encoder import VitEncoder
 
 UNTRAINED = 'untrained weights'
-ENCODERS: dict[str, Callable[[ModelSpec], nn.Module]] = {'resnet50': CnnEncoder}
+ENCODERS: dict[str, Callable[[ModelSpec], nn.Module]] = {
+    'resnet50': CnnEncoder, HYBRID: HybridEncoder,
+}
 """Encoders by backbone; any other backbone is a ViT of timm."""
 
 
@@ -62,7 +65,8 @@ class R2Former(nn.Module):
 
 def fingerprint_of(network: R2Former) -> str:
     """Return sixteen hex digits that change with any weight, and with the size of the input."""
-    digest = hashlib.sha256(json.dumps(network.spec.to_dict(), sort_keys=True).encode())
+    described = {**network.spec.to_dict(), 'stem': PATCHES}  # as maps of earlier versions name it
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

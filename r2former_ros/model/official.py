@@ -155,8 +155,10 @@ def _spec_of(state: StateDict, size: tuple[int, int] | None) -> ModelSpec:
 def _vit_spec(width: int) -> ModelSpec:
     if width not in WIDTHS:
         raise WeightsError(f'a ViT of width {width}; known are {", ".join(map(str, WIDTHS))}')
-    # Every released checkpoint has the shift and DeiT's patches, whatever our preset does.
-    return replace(PRESETS[WIDTHS[width]], token_shift=True, stem='patches')
+    name = WIDTHS[width]
+    backbone = f'deit_{name}_distilled_patch16_224'
+    # Every released checkpoint has the shift and DeiT's patches, whatever our presets do.
+    return replace(PRESETS['small'], preset=name, backbone=backbone)
 
 
 def _trained_size(patches: int) -> tuple[int, int]:

@@ -10,6 +10,12 @@ from typing import Any
 from ..errors import WeightsError
 from .preprocess import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 
+HYBRID = 'vit_tiny_efficientnet_lite0'
+"""The backbone of ``tiny``, which is ours (see ``hybrid_encoder``); others are timm's names."""
+PATCHES = 'patches'
+"""The stem that older files name; there is no other any more."""
+HALVES = (0.5, 0.5, 0.5)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -18,7 +24,6 @@ class ModelSpec:
 
     ``token_shift`` repeats an oversight of the released code that its weights were trained with:
     the feature stored for patch p is that of token p, counted with class and distillation token.
-    ``stem`` is ``patches`` (DeiT's, one linear layer) or ``gradients`` (see ``stem``).
     """
 
     preset: str
@@ -29,7 +34,6 @@ class ModelSpec:
     local_dim: int = 128
     num_local: int = 500
     token_shift: bool = False
-    stem: str = 'patches'
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -55,8 +59,12 @@ class ModelSpec:
         """
         Read what ``to_dict`` wrote.
 
-        :raises WeightsError: if a field is missing or unknown.
+        :raises WeightsError: if a field is missing or unknown, or names an encoder that is gone.
         """
+        if values.get('stem', PATCHES) != PATCHES:
+            raise WeightsError('these weights need the encoder of an earlier version (with a stem '
+                               f'of {values["stem"]}): train them again from the bundled ones')
+        values = {name: value for name, value in values.items() if name != 'stem'}
         known = {item.name for item in fields(ModelSpec)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -72,7 +80,7 @@ PRESETS = {
     spec.preset: spec
     for spec in (
         ModelSpec(
-            'tiny', 'deit_tiny_distilled_patch16_224', 192, 256, num_local=192, stem='gradients'
+            'tiny', HYBRID, 192, 256, num_local=192, mean=HALVES, std=HALVES,
         ),
         ModelSpec('small', 'deit_small_distilled_patch16_224', 480, 640, token_shift=True),
         ModelSpec('base', 'deit_base_distilled_patch16_224', 480, 640, token_shift=True),

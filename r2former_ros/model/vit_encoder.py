@@ -9,6 +9,7 @@ features, taken from the input of the last block.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,21 +21,23 @@ from .deit import BACKBONES, DistilledDeit
 from .features import ImageFeatures
 from .position_embedding import fit_position_embedding
 from .spec import ModelSpec
-from .stem import GradientStem
 from .transformer import read_out
 
 
 class VitEncoder(nn.Module):
     """Any timm ``VisionTransformer`` with a class token; DeiT's distilled ones as published."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, backbone: Any = None) -> None:
+        """
+        Build the backbone that the spec names.
+
+        :param backbone: used instead.
+        """
         super().__init__()
         self.spec = spec
-        self.backbone: Any = _make_backbone(spec)
+        self.backbone: Any = _make_backbone(spec) if backbone is None else backbone
         self.distilled = 'distilled' in spec.backbone
         self.patch_px = int(self.backbone.patch_embed.patch_size[0])
-        if spec.stem == 'gradients':
-            self.backbone.patch_embed.proj = GradientStem(self.backbone.embed_dim)
         self.local_head = nn.Linear(self.backbone.embed_dim, spec.local_dim)
 
     def forward(self, images: torch.Tensor) -> ImageFeatures:
@@ -43,35 +46,60 @@ class VitEncoder(nn.Module):
 
         :raises ImageError: if a side is smaller than a patch.
         """
-        tokens, grid = self.embed(images)
+        maps = self.embed_patches(images)
+        tokens = self.with_prefix(maps, images.shape[-2:])
+        class_tokens, attention, tokens = self.attend(tokens)
+        attention, patches = attention.topk(min(self.spec.num_local, attention.shape[1]))
+        return ImageFeatures(
+            descriptor=self.describe(class_tokens),
+            xy=patch_centres(patches, maps.shape[-1], self.patch_px, max(images.shape[-2:])),
+            attention=attention / attention[:, :1],
+            descriptors=self.describe_patches(tokens, patches),
+        )
+
+    def embed_patches(self, images: torch.Tensor) -> torch.Tensor:
+        """
+        Return the embedded patches of normalised images (B, width, rows, columns).
+
+        :raises ImageError: if a side is smaller than a patch.
+        """
+        height, width = images.shape[-2:]
+        if min(height, width) < self.patch_px:
+            raise ImageError(f'input of {width}x{height} pixels: a patch has {self.patch_px}')
+        maps: torch.Tensor = self.backbone.patch_embed.proj(images)
+        return maps
+
+    def with_prefix(self, maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """
+        Add positions, and put the class tokens before the patches.
+
+        :param maps: embedded patches (B, width, rows, columns).
+        :param size: height and width of the image in pixels.
+        :returns: (B, prefix + rows * columns, width)
+        """
+        if self.distilled:
+            tokens = self._add_prefix_and_position(maps, (int(size[0]), int(size[1])))
+        else:
+            tokens = self.backbone._pos_embed(maps.permute(0, 2, 3, 1))
+        normed: torch.Tensor = self.backbone.norm_pre(tokens)
+        return normed
+
+    def attend(
+        self, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Run the blocks; the last one for the class tokens only.
+
+        :returns: the class tokens (B, class tokens, width), their attention (B, patches) summed
+            over heads, and the tokens that entered the last block.
+        """
         for block in self.backbone.blocks[:-1]:
             tokens = block(tokens)
         class_tokens, weights = read_out(
             self.backbone.blocks[-1], tokens, 2 if self.distilled else 1
         )
-        prefix = self.backbone.num_prefix_tokens
-        attention = weights[..., prefix:].float().sum(dim=(1, 2))  # (B, patches)
-        attention, patches = attention.topk(min(self.spec.num_local, attention.shape[1]))
-        return ImageFeatures(
-            descriptor=self.describe(class_tokens),
-            xy=_patch_centres(patches, grid, self.patch_px, max(images.shape[-2:])),
-            attention=attention / attention[:, :1],
-            descriptors=self.describe_patches(tokens, patches),
-        )
-
-    def embed(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
-        """Return tokens (B, prefix + patches, width) and the patch grid (rows, columns)."""
-        height, width = images.shape[-2:]
-        if min(height, width) < self.patch_px:
-            raise ImageError(f'input of {width}x{height} pixels: a patch has {self.patch_px}')
-        maps = self.backbone.patch_embed.proj(images)  # (B, width, rows, columns)
-        grid = (int(maps.shape[-2]), int(maps.shape[-1]))
-        if self.distilled:
-            tokens = self._add_prefix_and_position(maps, (height, width))
-        else:
-            tokens = self.backbone._pos_embed(maps.permute(0, 2, 3, 1))
-        tokens = self.backbone.norm_pre(tokens)
-        return tokens, grid
+        attention = weights[..., self.backbone.num_prefix_tokens :].float().sum(dim=(1, 2))
+        return class_tokens, attention, tokens
 
     def describe(self, class_tokens: torch.Tensor) -> torch.Tensor:
         """Return descriptors (B, D) of unit norm from the class tokens of the last block."""
@@ -165,8 +193,8 @@ def _make_timm_backbone(spec: ModelSpec) -> nn.Module:
     return backbone
 
 
-def _patch_centres(
-    patches: torch.Tensor, grid: tuple[int, int], patch_px: int, longer_side_px: int
+def patch_centres(
+    patches: torch.Tensor, columns: int, patch_px: int, longer_side_px: int
 ) -> torch.Tensor:
     """
     Return x, y (B, N, 2) of patch centres, in pixels / the image's longer side.
@@ -174,6 +202,5 @@ def _patch_centres(
     Columns are counted with the grid's own width. (The released code rounds it up, which is
     wrong where the image's width is no multiple of the patch.)
     """
-    columns = grid[1]
     xy = torch.stack([patches % columns, patches // columns], dim=-1)
     return (xy * patch_px + patch_px // 2).float() / longer_side_px

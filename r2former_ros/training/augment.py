@@ -39,6 +39,7 @@ class AugmentConfig:
     coarse: float = 0.25
     occlusion: float = 0.3
     noise: float = 0.2
+    haze: float = 0.0
 
 
 AUGMENTS: dict[str, AugmentConfig | None] = {
@@ -128,10 +129,11 @@ def change_appearance(image: Image, config: AugmentConfig, rng: np.random.Genera
         (config.grey, remove_colour),
         (config.coarse, coarsen),
         (config.blur, blur),
+        (config.haze, add_haze),
         (config.noise, add_noise),
     )
     for probability, change in changes:
-        if rng.random() < probability:
+        if probability and rng.random() < probability:
             image = change(image, rng)
     return image
 
@@ -209,6 +211,12 @@ def occlude(image: Image, rng: np.random.Generator) -> Image:
             patch = image[from_top : from_top + h, from_left : from_left + w].copy()
             image[top : top + h, left : left + w] = patch[:, ::-1]
     return image
+
+
+def add_haze(image: Image, rng: np.random.Generator) -> Image:
+    """Blend with bright, even light."""
+    share, light = rng.uniform(0.2, 0.75), rng.uniform(170, 235)
+    return np.asarray(image * (1 - share) + light * share, np.uint8)
 
 
 def add_noise(image: Image, rng: np.random.Generator) -> Image:

@@ -1,42 +1,42 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How the bundled weights come about: from images without labels, on a CPU.
+How the bundled weights come about: from published ImageNet weights and images without labels.
 
-The encoder is set first: regions and whitening (``start``), then the local head by discriminants
-of matched patches. From there it learns by contrast (the recipe of that name). The reranker is set
-and calibrated; ``reranker_steps`` above zero trains it by gradient on cached features. Finished
-parts are kept in the output folder and not made again.
+The trunk is that of EfficientNet-Lite0. Its tokens, the local features and the head of the pooled
+tokens are fitted in closed form (``initial.encoder``). Blocks and class token then learn on tokens
+that were computed once (``class_token``). The reranker is set and calibrated; ``reranker_steps``
+above zero trains it by gradient on cached features. Finished parts are kept in the output folder
+and not made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from ..common.files import digest_of, replacing
 from ..config import checked_values, option
-from ..errors import DatasetError
+from ..errors import ConfigError, DatasetError
 from ..model import PRESETS, R2Former, save_weights
-from ..model.checkpoint import load_network, untrained_model
+from ..model.checkpoint import untrained_model
+from ..model.hybrid_encoder import HybridEncoder
 from ..model.network import Origin
 from ..model.preprocess import normalised
 from ..model.reranker import Reranker
-from ..model.vit_encoder import VitEncoder
 from .augment import AugmentConfig
+from .class_token import ClassTokenTrainer, Components
+from .data.camera_views import VIEWS
 from .data.pools import ImagePool, PairLoader, load_pool, patch_matches
-from .data.sources import Source, clip_places
-from .engine import FINAL, Trainer
-from .initial.encoder import fit_local_head, start_as_gradient_descriptor
+from .data.token_store import TokenViews, token_views
+from .initial.encoder import fit_tokens, fit_words, point_heads_at_cells, read_first_values
 from .initial.pairs import (
-    STRONG,
     PairRecipe,
     PairTrainer,
     ViewFeatures,
@@ -44,12 +44,13 @@ from .initial.pairs import (
     encode_views,
 )
 from .initial.reranker import start_reranker
-from .recipe import Recipe, load_recipe
+from .initial.trunk import load_published, published_weights
+from .optimization import attend_plainly
 
-CACHE_SIZE_PX = (240, 320)
+CACHE_SIZE_PX = (288, 384)
 SAVE_EVERY_STEPS = 200
 PAIRS_AT_ONCE = 32
-LEAST_START_IMAGES = 257
+LEAST_IMAGES = 257
 """One more than a descriptor has values: they are fitted as principal components of images."""
 CALIBRATION = PairRecipe(hardest=100, patches=192)
 """All patches; of the ten most similar images of a pool too many show the same place unmarked."""
@@ -58,10 +59,12 @@ MILD = AugmentConfig(
     zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
     coarse=0.15, occlusion=0.1, noise=0.1,
 )
+STRONG = AugmentConfig(zoom=0.5, shift=0.12, tilt=0.1, turn_deg=8.0, night=0.4, occlusion=0.2)
 PATCH = 16 / 256
 """Distance of neighbouring patches of ``tiny``; the longer side of the image is one."""
 WEIGHTS = 'r2former-tiny.safetensors'
-PARTS = 5
+ORIGIN = 'r2former_ros bootstrap on EfficientNet-Lite0 (ImageNet) and unlabelled images'
+PARTS = 6
 
 Report = Callable[[str, int, int], None]
 """Gets the part that is made, and how much of how much is done."""
@@ -71,18 +74,33 @@ Report = Callable[[str, int, int], None]
 class BootstrapConfig:
     """How much data each part uses; the defaults are those of the bundled weights."""
 
-    start_images: int = option(
-        1500, 'Images that the initial encoder is fitted to', unit='images',
-        minimum=LEAST_START_IMAGES,
-    )
-    matched_pairs: int = option(
-        960, 'Pairs of views that the local head is fitted to', unit='pairs',
+    start_pairs: int = option(
+        1280, 'Pairs of views that tokens and local features are fitted to', unit='pairs',
         minimum=PAIRS_AT_ONCE,
     )
-    pair_images: int = option(
-        4500, 'Images that the reranker is calibrated on', unit='images', minimum=2
+    word_images: int = option(
+        1000, 'Images that the visual words are fitted to', unit='images', minimum=1
     )
-    recipe: str = option('contrast', 'Recipe that trains the encoder; empty: none')
+    pool_components: int = option(
+        1536, 'Principal components of the pooled tokens', minimum=PRESETS['tiny'].descriptor_dim
+    )
+    pool_images: int = option(
+        3200, 'Images that these are fitted to, more than there are components', unit='images',
+        minimum=LEAST_IMAGES,
+    )
+    viewed_images: int = option(
+        3000, 'Images that are seen in other views too', unit='images', minimum=2
+    )
+    class_steps: int = option(
+        450, 'Optimizer steps on blocks, class token and heads', unit='steps', minimum=0
+    )
+    class_batch: int = option(
+        48, 'Images per optimizer step, each in two views', unit='images', minimum=6
+    )
+    class_rate: float = option(1.2e-3, 'Largest learning rate of these steps', minimum=0.0)
+    pair_images: int = option(
+        1500, 'Images that the reranker is calibrated on', unit='images', minimum=2
+    )
     reranker_steps: int = option(
         0, 'Optimizer steps on the reranker', unit='steps', minimum=0
     )
@@ -90,6 +108,9 @@ class BootstrapConfig:
 
     def __post_init__(self) -> None:
         checked_values(BootstrapConfig, asdict(self))
+        if self.pool_images <= self.pool_components:
+            raise ConfigError(f'pool_images: {self.pool_images} is not above pool_components, '
+                              f'{self.pool_components}')
 
 
 def bootstrap(
@@ -99,37 +120,40 @@ def bootstrap(
     Make a ``tiny`` model from folders of JPEG images; resumes where an earlier call ended.
 
     :param report: called while the parts are made.
+    :raises ConfigError: if the package with the trunk's weights is missing.
     :raises DatasetError: if there are too few pictures.
     """
     tell = report or (lambda part, done, total: None)
+    trunk_weights = published_weights()
     out.mkdir(parents=True, exist_ok=True)
     tell('read images', 0, PARTS)
     pool = load_pool(folders, out, CACHE_SIZE_PX)
-    if len(pool.clip) < LEAST_START_IMAGES:
-        raise DatasetError(f'{len(pool.clip)} pictures: at least {LEAST_START_IMAGES} are needed')
-    kept = digest_of(asdict(config), pool.images.shape)
+    if len(pool.clip) < max(LEAST_IMAGES, config.pool_images):
+        raise DatasetError(f'{len(pool.clip)} pictures: at least '
+                           f'{max(LEAST_IMAGES, config.pool_images)} are needed')
+    folder = out / digest_of(asdict(replace(config, reranker_steps=0)), VIEWS, pool.images.shape)
+    folder.mkdir(exist_ok=True)
     torch.manual_seed(config.seed)
     model = untrained_model(PRESETS['tiny']).eval()
     encoder = model.encoder
-    assert isinstance(encoder, VitEncoder)  # what the preset says
-    tell('set encoder', 1, PARTS)
-    set_by = digest_of(config.start_images, config.matched_pairs, config.seed, pool.images.shape)
-    path = out / f'encoder-{set_by}.pt'
-    if path.exists():
-        encoder.load_state_dict(torch.load(path, weights_only=True))
-    else:
-        _set_encoder(encoder, pool, config)
-        _write(encoder.state_dict(), path)
-    if config.recipe:
-        model = _contrasted(model, pool, load_recipe(config.recipe), out, tell)
-    encoder = model.encoder
-    tell('encode views', 3, PARTS)
+    assert isinstance(encoder, HybridEncoder)  # what the preset says
+    tell('fit tokens', 1, PARTS)
+    _make_once(encoder, folder / 'tokens.pt',
+               lambda: _set_tokens(encoder, trunk_weights, pool, config))
+    views = token_views(
+        encoder, pool, VIEWS, folder, viewed=config.viewed_images, seed=config.seed,
+        normalise=normalise, report=lambda done, total: tell('encode views', done, total))
+    tell('fit words', 3, PARTS)
+    _make_once(encoder, folder / 'words.pt', lambda: _set_words(encoder, views, config))
+    _train_class_token(encoder, views, config, folder / 'class_token.pt', tell)
+    tell('encode pairs', 4, PARTS)
     rows = _whole_clips(pool, config.pair_images, config.seed)
     features = encode_views(encoder, pool, rows, normalise, seed=config.seed)
-    tell('set reranker', 4, PARTS)
-    _train_reranker(model.reranker, features, config, out / f'reranker-{kept}.pt', tell)
+    tell('set reranker', 5, PARTS)
+    _train_reranker(model.reranker, features, config,
+                    folder / f'reranker-{config.reranker_steps}.pt', tell)
     tell('done', PARTS, PARTS)
-    model.origin = Origin('r2former_ros bootstrap on unlabelled images', True, True)
+    model.origin = Origin(ORIGIN, True, True)
     save_weights(model, out / WEIGHTS, config=asdict(config), half=True)
     return model
 
@@ -139,31 +163,42 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     return normalised(images, PRESETS['tiny'].input)
 
 
-def _set_encoder(encoder: VitEncoder, pool: ImagePool, config: BootstrapConfig) -> None:
-    rows = _some(len(pool.clip), config.start_images, config.seed)
+def _make_once(encoder: HybridEncoder, path: Path, make: Callable[[], None]) -> None:
+    """Set an encoder as a file says; where there is none, make it and write the file."""
+    if path.exists():
+        encoder.load_state_dict(torch.load(path, weights_only=True))
+        return
+    make()
+    _write(encoder.state_dict(), path)
+
+
+def _set_tokens(
+    encoder: HybridEncoder, trunk_weights: Path, pool: ImagePool, config: BootstrapConfig
+) -> None:
     size = encoder.spec.image_height, encoder.spec.image_width
-    batches = [_resized(pool, part, size) for part in np.array_split(rows, len(rows) // 50 + 1)]
-    start_as_gradient_descriptor(encoder, batches)
-    loader = PairLoader(pool, size, PAIRS_AT_ONCE, left=MILD, right=STRONG, seed=config.seed)
-    fit_local_head(encoder, _patch_pairs(loader, size, config.matched_pairs // PAIRS_AT_ONCE))
+    embedding = encoder.backbone.patch_embed.proj
+    load_published(embedding.trunk, trunk_weights)
+    loader = PairLoader(pool, size, PAIRS_AT_ONCE, left=MILD, right=STRONG,
+                        seed=config.seed)
+    fit_tokens(embedding, _patch_pairs(loader, size, config.start_pairs // PAIRS_AT_ONCE))
+    read_first_values(encoder)
+    point_heads_at_cells(encoder)
 
 
-def _contrasted(
-    model: R2Former, pool: ImagePool, recipe: Recipe, out: Path, report: Report
-) -> R2Former:
-    """Train by contrast in a folder of its own; resumes there."""
-    size = model.spec.image_height, model.spec.image_width
-    source = Source(clip_places(pool.paths), pool.images, pool.images, size, recipe.augment,
-                    recipe.query_augment)
-    fabric = Fabric(accelerator='cpu', precision=recipe.precision)  # type: ignore[arg-type]
-    trainer = Trainer(fabric, model, source, recipe, out / recipe.stage)
+def _set_words(encoder: HybridEncoder, views: TokenViews, config: BootstrapConfig) -> None:
+    fit_words(encoder.pooling, views.maps(0, slice(config.word_images)), config.seed)
 
-    def tell(step: int, figures: Mapping[str, float]) -> None:
-        loss = figures.get('loss')
-        report('contrast' if loss is None else f'contrast, loss {loss:.3f}', step, trainer.steps)
 
-    trainer.run(tell)
-    return load_network(out / recipe.stage / FINAL)
+def _train_class_token(
+    encoder: HybridEncoder, views: TokenViews, config: BootstrapConfig, path: Path,
+    report: Report,
+) -> None:
+    attend_plainly(encoder)
+    components = Components.of(encoder, views, config.pool_components, config.pool_images)
+    trainer = ClassTokenTrainer(
+        encoder, views, components, steps=config.class_steps, batch=config.class_batch,
+        learning_rate=config.class_rate, seed=config.seed, path=path)
+    trainer.run(lambda step, steps, loss: report(f'class token, loss {loss:.3f}', step, steps))
 
 
 def _patch_pairs(
@@ -199,24 +234,12 @@ def _train_reranker(
                     'optimizer': trainer.optimizer.state_dict()}, path)
 
 
-def _some(total: int, count: int, seed: int) -> NDArray[np.int64]:
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(total, min(total, count), replace=False))
-
-
 def _whole_clips(pool: ImagePool, count: int, seed: int) -> NDArray[np.int64]:
     """Return the rows of randomly chosen clips, ``count`` or a few more in all."""
     clips = np.random.default_rng(seed).permutation(np.unique(pool.clip))
     sizes = np.bincount(pool.clip)[clips]
     needed = int(np.searchsorted(np.cumsum(sizes), count)) + 1
     return np.flatnonzero(np.isin(pool.clip, clips[:needed]))
-
-
-def _resized(pool: ImagePool, rows: NDArray[np.int64], size: tuple[int, int]) -> torch.Tensor:
-    images = normalise(torch.from_numpy(np.ascontiguousarray(pool.images[rows])))
-    return torch.nn.functional.interpolate(
-        images, size=size, mode='bilinear', align_corners=False
-    )
 
 
 def _write(content: dict[str, Any], path: Path) -> None:

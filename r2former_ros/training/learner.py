@@ -16,7 +16,6 @@ from ..model import ImageFeatures, R2Former
 from ..model.preprocess import normalised
 from ..model.vit_encoder import VitEncoder
 from .data.pools import matched_patches
-from .initial.encoder import keep_constants
 from .losses import (
     contrast,
     info_nce,
@@ -41,8 +40,6 @@ class Learner(nn.Module):
         super().__init__()
         self.model, self.recipe = model, recipe
         self._freeze()
-        if recipe.keep_constants:
-            keep_constants(_vit(model, 'keep_constants'))
         if recipe.patch_weight:
             _vit(model, 'patch_weight')
 

@@ -87,9 +87,6 @@ class Recipe:
         -1, 'Last transformer blocks that are trained; 0: only the heads, -1: everything',
         unit='blocks', minimum=-1,
     )
-    keep_constants: bool = option(
-        False, 'Keep the token values that bootstrap reserved for constants and positions'
-    )
     augment: str = option(
         'none', 'How strongly views of an image are changed', choices=tuple(AUGMENTS)
     )

@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import timm
 import torch
 import yaml
 from fakes import picture
@@ -22,6 +23,7 @@ from r2former_ros.model.network import Origin
 from r2former_ros.records import Frame, StampedPose
 from r2former_ros.sources.bag_writer import BagWriter
 from r2former_ros.sources.datasets import read_places
+from r2former_ros.training import bootstrap
 from r2former_ros.training.bootstrap import BootstrapConfig
 from r2former_ros.training.data.drives import (
     Drive,
@@ -32,7 +34,8 @@ from r2former_ros.training.data.drives import (
     read_drives,
 )
 from r2former_ros.training.initial.reranker import start_reranker
-from r2former_ros.training.recipe import FOLDER, Recipe
+from r2former_ros.training.initial.trunk import ARCHITECTURE
+from r2former_ros.training.recipe import Recipe
 
 SPEC = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6)
 SIZE = (32, 48)
@@ -294,20 +297,21 @@ def test_images_without_labels_are_learned(weights, tmp_path):
     assert effective['recipe']['augment'] == 'strong'
 
 
-def test_bootstrap_makes_weights_from_pictures_alone(tmp_path, capsys):
+def test_bootstrap_makes_weights_from_a_trunk_and_pictures(tmp_path, capsys, monkeypatch):
+    torch.manual_seed(0)
+    published = tmp_path / 'published.pth'
+    torch.save(timm.create_model(ARCHITECTURE, pretrained=False).state_dict(), published)
+    monkeypatch.setattr(bootstrap, 'published_weights', lambda: published)
     few = tmp_path / 'few'
     write(few / 'one.jpg', 0)
     assert main(['train', 'bootstrap', '--images', str(few), '--out', str(tmp_path / 'no')]) == 2
-    assert '1 pictures: at least 257 are needed' in capsys.readouterr().err
+    assert '1 pictures: at least 3200 are needed' in capsys.readouterr().err
     folder = tmp_path / 'pictures'
     for place in range(260):
         write(folder / f'{place}.jpg', place)
-    recipe = yaml.safe_load((FOLDER / 'contrast.yaml').read_text())
-    recipe |= {'epochs': 1, 'warmup_epochs': 0, 'queries_per_epoch': 8, 'batch': 4}
-    short = tmp_path / 'short.yaml'
-    short.write_text(yaml.safe_dump(recipe))
-    changes = ['start_images=257', 'matched_pairs=32', 'pair_images=20', 'reranker_steps=2',
-               f'recipe={short}']
+    changes = ['start_pairs=32', 'word_images=8', 'pool_components=256', 'pool_images=260',
+               'viewed_images=20', 'class_steps=2', 'class_batch=6', 'pair_images=20',
+               'reranker_steps=2']
     command = ['train', 'bootstrap', '--images', str(folder), '--out', str(tmp_path / 'out'),
                *(part for text in changes for part in ('--recipe-set', text))]
     assert main(command) == 0

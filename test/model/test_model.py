@@ -77,9 +77,8 @@ def test_gradients_reach_every_weight(images):
 def test_the_token_shift_moves_features_by_two_tokens(images):
     plain = untrained_model(SMALL).eval()
     shifted = untrained_model(replace(SMALL, token_shift=True)).eval()
-    tokens, _ = plain.encoder.embed(images)
-    for one in plain.encoder.backbone.blocks[:-1]:
-        tokens = one(tokens)
+    maps = plain.encoder.embed_patches(images)
+    _, _, tokens = plain.encoder.attend(plain.encoder.with_prefix(maps, images.shape[-2:]))
     patches = torch.tensor([[0, 1, 2, 7]]).expand(3, -1)
     right = plain.encoder.local_head(tokens)
     with torch.inference_mode():

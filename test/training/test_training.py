@@ -21,7 +21,6 @@ from r2former_ros.training.data.image_store import PictureFiles, StoredImages
 from r2former_ros.training.data.pools import patch_matches
 from r2former_ros.training.data.sources import labelled_source, unlabelled_source
 from r2former_ros.training.engine import BEST, CHECKPOINT, FINAL, Trainer
-from r2former_ros.training.initial.encoder import BALLAST, X
 from r2former_ros.training.learner import Learner
 from r2former_ros.training.recipe import Recipe, load_recipe, recipe_names
 from r2former_ros.training.validation import RERANK, RETRIEVAL, recall_on
@@ -150,25 +149,6 @@ def test_random_negatives_are_different_places_and_there_must_be_enough(source, 
     run = trainer(source, tmp_path / 'short', negatives=8, **changes)
     with pytest.raises(DatasetError, match='a query has fewer than 8 other places'):
         run.run()
-
-
-def test_constants_and_what_reads_or_writes_them_are_kept(source, tmp_path):
-    spec = ModelSpec('tiny', 'deit_tiny_distilled_patch16_224', 32, 48, num_local=6,
-                     stem='gradients')
-    before, model = (untrained_model(spec) for _ in range(2))
-    model.load_state_dict(before.state_dict())
-    trainer(source, tmp_path, model, keep_constants=True, weight_decay=0.0, **CONTRAST).run()
-    changes = {name: (value - before.state_dict()[name]).abs()
-               for name, value in model.encoder.state_dict(prefix='encoder.').items()}
-    kept, learned = slice(X, BALLAST + 1), slice(BALLAST + 1, None)
-    for name, dim in (('blocks.5.attn.qkv.weight', 1), ('blocks.5.mlp.fc1.weight', 1),
-                      ('head.weight', 1), ('blocks.5.attn.proj.weight', 0),
-                      ('blocks.5.mlp.fc2.bias', 0), ('blocks.5.norm1.weight', 0),
-                      ('norm.bias', 0), ('pos_embed', 2), ('patch_embed.proj.tokens.weight', 0)):
-        change = changes[f'encoder.backbone.{name}'].movedim(dim, 0)
-        assert change[kept].max() == 0, name
-        assert change[learned].max() > 0, name
-    assert changes['encoder.local_head.weight'][:, kept].max() == 0
 
 
 def test_the_stem_has_its_own_rate(source, tmp_path):
