@@ -20,9 +20,11 @@ from ..errors import UsageError
 from .checks import require_output_folder
 
 if TYPE_CHECKING:
+    from ..common.left_out import LeftOut
     from ..model import Model
 
 Item = TypeVar('Item')
+SHOWN_LINES = 10
 LONGEST_LINE = 400
 """Characters of an error message that are printed."""
 
@@ -111,6 +113,14 @@ def say_what_runs(model: Model) -> None:
         print('untrained weights: results mean nothing', file=sys.stderr)
     elif not model.origin.reranker_trained:
         print('untrained reranker: hypotheses are ranked by similarity', file=sys.stderr)
+
+
+def say_left_out(left_out: LeftOut) -> None:
+    """Name the first images that were left out on stderr, and how many more there are."""
+    for line in list(left_out)[:SHOWN_LINES]:
+        print(f'left out: {line}', file=sys.stderr)
+    if len(left_out) > SHOWN_LINES:
+        print(f'left out: {len(left_out) - SHOWN_LINES} more', file=sys.stderr)
 
 
 def parse_setting(text: str, option: str = '--set') -> tuple[str, Any]:

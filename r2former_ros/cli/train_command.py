@@ -13,13 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..errors import ConfigError, DatasetError
+from ..common.left_out import LeftOut
+from ..errors import ConfigError, UsageError
+from .checks import (
+    is_given,
+    option_of,
+    require_at_most_one,
+    require_owner,
+    require_range,
+    require_there,
+)
 from .options import (
+    add_bag_source,
     add_common,
     config_from,
     make_folder,
     parse_setting,
     progress_bar,
+    say_left_out,
     say_what_runs,
 )
 
@@ -35,12 +46,12 @@ EPILOG = """
 --dataset takes a ground_truth.json, the folder of a VG / datasets_vg set (UTM in file names), or
 the folder of MSLS. --bag takes bags whose poses are in one frame. --images takes folders of
 pictures without labels: two views of each are drawn. bootstrap makes a tiny model from --images
-(JPEG) alone. Kill it at any time; the same command resumes from --out. See docs/training.md.
+(JPEG) alone. Kill it at any time; repeat the command to resume from --out. See docs/training.md.
 """
 EFFECTIVE = 'effective.yaml'
 SET_NOT_LEARNED = (
-    'warning: this reranker was set, not learned, and steps on it have only made it worse so far; '
-    '--recipe-set hold_reranker=true leaves it as it is'
+    'warning: this reranker was constructed, not learned, and training has only made it worse so '
+    'far; --recipe-set hold_reranker=true keeps it as it is'
 )
 
 
@@ -61,32 +72,29 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('stage', choices=('bootstrap', 'retrieval', 'rerank', 'joint'))
     images = parser.add_mutually_exclusive_group(required=True)
     images.add_argument('--dataset', metavar='PATH', help='labelled places')
-    images.add_argument('--bag', action='append', help='a drive; give it once for each bag')
+    images.add_argument('--bag', action='append', help='a drive; repeat it for several bags')
     images.add_argument('--images', metavar='DIR', nargs='+', help='images without labels')
     bags = parser.add_argument_group('bags')
-    bags.add_argument('--image-topic', metavar='T', help='needed if a bag has several')
-    bags.add_argument('--pose-topic', metavar='T',
-                      help='Odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix')
-    bags.add_argument('--trajectory', metavar='F', action='append',
-                      help='TUM, KITTI or CSV file with poses; once for each bag, in their order')
-    bags.add_argument('--hold-out', metavar='SHARE', type=float, default=0.0,
-                      help='validate on the places of this last share of the first bag, which '
-                           'are then not learned (default: 0, no validation)')
+    add_bag_source(bags, per_bag=True)
+    bags.add_argument('--hold-out', metavar='SHARE', type=float,
+                      help='hold out the places of this last share of the first bag for '
+                           'validation (default: 0, no validation)')
     parser.add_argument('--validation', metavar='PATH',
-                        help='labelled places; the weights of best recall@1 there are kept')
+                        help='labelled places for validation; keeps the weights with the best '
+                             'recall@1')
     parser.add_argument('--recipe', metavar='NAME|FILE',
-                        help='a recipe of the package or a YAML file; default: site for '
-                             'joint --bag, else as the stage')
+                        help='a recipe of the package or a YAML file (default: site for '
+                             'joint --bag, else named as the stage)')
     parser.add_argument('--recipe-set', metavar='NAME=VALUE', action='append', default=[],
                         dest='changes', help='change one setting of the recipe')
     parser.add_argument('--recipe-help', nargs=0, action=_RecipeHelp,
                         help='print every setting of a recipe and of bootstrap, and exit')
     parser.add_argument('--out', metavar='DIR', required=True)
     parser.add_argument('--devices', metavar='N', type=int, default=1,
-                        help='GPUs, or CPU processes (default: 1)')
+                        help='number of GPUs, or of CPU processes (default: 1)')
     parser.add_argument('--cache-mb', metavar='N', type=float, default=8192.0,
-                        help='keep decoded images of --dataset or --images in --out up to this '
-                             'size (default: 8192)')
+                        help='cache decoded images of --dataset or --images in --out up to this '
+                             'size in MB (default: 8192)')
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -108,18 +116,19 @@ class _RecipeHelp(argparse.Action):
 def run(arguments: argparse.Namespace) -> None:
     """Train to the end of the recipe."""
     config = config_from(arguments)
+    check(arguments)
     try:
         import lightning_fabric
     except ImportError as error:
-        raise ConfigError(f'train needs lightning-fabric, see requirements/train.txt '
-                          f'({error})') from error
+        raise UsageError(f'train needs lightning-fabric ({error})',
+                         'install requirements/train.txt') from error
     if arguments.stage == 'bootstrap':
         _bootstrap(arguments)
         return
     job, accelerator = _prepare(arguments, config)
     from torch.multiprocessing.spawn import ProcessRaisedException
 
-    from ..training.engine import FINAL
+    from ..training.engine import BEST, FINAL
 
     fabric = lightning_fabric.Fabric(
         accelerator=accelerator, devices=arguments.devices,
@@ -133,8 +142,45 @@ def run(arguments: argparse.Namespace) -> None:
         if mistake is None:
             raise
         raise mistake from error
-    measured = f', best recall@1 {best:.3f}' if best >= 0 else ''
-    print(f'{steps} steps{measured}: {job.out / FINAL}')
+    print(f'{steps} steps: {job.out / FINAL}')
+    if best >= 0:
+        print(f'best recall@1 {best:.3f}: {job.out / BEST}')
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """
+    Refuse options that do not fit together, and files that are not there.
+
+    :raises UsageError: naming the options.
+    :raises R2FormerError: naming the file.
+    """
+    require_owner(arguments, 'bag', ('image_topic', 'pose_topic', 'trajectory', 'hold_out'))
+    require_at_most_one(arguments, 'pose_topic', 'trajectory')
+    require_at_most_one(arguments, 'hold_out', 'validation')
+    for path in (*(arguments.bag or ()), *(arguments.images or ()), arguments.dataset,
+                 *(arguments.trajectory or ()), arguments.validation):
+        require_there(path)
+    require_range('--devices', arguments.devices, at_least=1)
+    if arguments.stage == 'bootstrap':
+        if not arguments.images:
+            raise UsageError('bootstrap needs --images')
+        for name in ('validation', 'recipe'):
+            if is_given(arguments, name):
+                raise UsageError(f'{option_of(name)} does not go with bootstrap')
+        return
+    if arguments.bag:
+        _check_bags(arguments)
+
+
+def _check_bags(arguments: argparse.Namespace) -> None:
+    if not arguments.pose_topic and not arguments.trajectory:
+        raise UsageError('--bag needs --pose-topic or --trajectory: places need poses')
+    files = arguments.trajectory
+    if files and len(files) != len(arguments.bag):
+        raise UsageError(f'--trajectory: {len(files)} files for {len(arguments.bag)} bags',
+                         'give one per bag, in the same order')
+    if arguments.hold_out is not None:
+        require_range('--hold-out', arguments.hold_out, at_least=0, below=1)
 
 
 def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
@@ -145,9 +191,9 @@ def _prepare(arguments: argparse.Namespace, config: Config) -> tuple[Job, str]:
     from ..training.initial.reranker import is_as_set
 
     recipe, out = _recipe(arguments), Path(arguments.out)
-    if arguments.devices < 1 or recipe.batch % arguments.devices:
-        raise ConfigError(f'--devices {arguments.devices}: does not divide the batch of '
-                          f'{recipe.batch} queries')
+    if recipe.batch % arguments.devices:
+        raise UsageError(f'--devices {arguments.devices}: does not divide the batch of '
+                         f'{recipe.batch} queries')
     model = load_configured(config)
     say_what_runs(model)
     if recipe.trains_reranker and is_as_set(model.network.reranker):
@@ -197,8 +243,6 @@ def _bootstrap(arguments: argparse.Namespace) -> None:
     from ..config import checked_values
     from ..training.bootstrap import WEIGHTS, BootstrapConfig, bootstrap
 
-    if not arguments.images:
-        raise DatasetError('bootstrap: give --images')
     changes = _changes(arguments)
     config = BootstrapConfig(**checked_values(BootstrapConfig, changes))
     out = make_folder(arguments.out)
@@ -259,21 +303,13 @@ def _drive_sources(
     from ..training.data.drives import Drive, drive_sources, read_drives
 
     files = arguments.trajectory or [None] * len(arguments.bag)
-    if len(files) != len(arguments.bag):
-        raise ConfigError(f'--trajectory: {len(files)} files for {len(arguments.bag)} bags; give '
-                          'one for each, in their order')
-    if not arguments.pose_topic and not arguments.trajectory:
-        raise ConfigError('--bag: give --pose-topic or --trajectory; places need poses')
-    if not 0 <= arguments.hold_out < 1:
-        raise ConfigError(f'--hold-out {arguments.hold_out}: expected a share from 0 to below 1')
     drives = [Drive(bag, arguments.image_topic, arguments.pose_topic, file)
               for bag, file in zip(arguments.bag, files, strict=True)]
-    bad: list[str] = []
+    left_out = LeftOut()
     frames = read_drives(drives, Path(arguments.out), size, config, antialias=recipe.antialias,
-                         on_bad=bad.append)
-    if bad:
-        print(f'left out {len(bad)} frames, the first: {bad[0]}', file=sys.stderr)
-    return drive_sources(frames, size, recipe, hold_out=arguments.hold_out)
+                         left_out=left_out)
+    say_left_out(left_out)
+    return drive_sources(frames, size, recipe, hold_out=arguments.hold_out or 0.0)
 
 
 def _of_user(error: Exception) -> ConfigError | None:

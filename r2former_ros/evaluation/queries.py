@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where queries come from: picture files, or the images of a bag, with what would be right."""
+"""Queries from picture files or the images of a bag, each with its right places."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol as Interface
 
+from ..common.left_out import LeftOut
 from ..errors import DatasetError, ImageError
 from ..geometry.trajectories import Trajectory
 from ..records import Frame, Place, PosedFrame
@@ -21,13 +22,9 @@ from .outcomes import Query
 
 
 class Queries(Interface):
-    """
-    Query images that can be read more than once.
+    """Query images that can be read several times; ``left_out`` names those not used."""
 
-    ``left_out`` has as keys the reasons why images could not be used.
-    """
-
-    left_out: dict[str, None]
+    left_out: LeftOut
 
     def __len__(self) -> int:
         """Return how many there are, bad ones included."""
@@ -37,12 +34,12 @@ class Queries(Interface):
 
 
 class PictureQueries:
-    """Picture files, each with the ids of the places that it shows."""
+    """Picture files, each with the ids of the places it shows."""
 
     def __init__(
         self, paths: Sequence[Path], positives: Sequence[frozenset[int]], negative: bool = False
     ) -> None:
-        self.left_out: dict[str, None] = {}
+        self.left_out = LeftOut()
         self._queries = [
             Query(str(path), stamp_ns=number, positives=right, negative=negative)
             for number, (path, right) in enumerate(zip(paths, positives, strict=True))
@@ -52,14 +49,14 @@ class PictureQueries:
         return len(self._queries)
 
     def read(self, names: Collection[str] | None = None) -> Iterator[tuple[Query, Frame]]:
-        """Read the files; the stamp of a frame is its number. Damaged ones are left out."""
+        """Read the files, numbered by their stamps; damaged ones are left out."""
         for query in self._queries:
             if names is not None and query.name not in names:
                 continue
             try:
                 image = read_image(query.name)
             except ImageError as error:
-                self.left_out[str(error)] = None
+                self.left_out.add(str(error))
                 continue
             yield query, Frame(query.stamp_ns, image)
 
@@ -72,7 +69,7 @@ class BagQueries:
         protocol: Protocol, places: Mapping[int, Place], negative: bool = False,
     ) -> None:
         self.path, self.topic = path, topic
-        self.left_out: dict[str, None] = {}
+        self.left_out = LeftOut()
         self._trajectory = trajectory
         self._protocol = protocol
         self._places = places
@@ -84,7 +81,7 @@ class BagQueries:
         return self._count
 
     def read(self, names: Collection[str] | None = None) -> Iterator[tuple[Query, Frame]]:
-        """Read the images in the order of recording; what has no pose is left out."""
+        """Read the images in the order of recording; those without a pose are left out."""
         for posed in self._frames():
             if names is None or posed.source in names:
                 query = self._query(posed)
@@ -92,14 +89,11 @@ class BagQueries:
                     yield query, posed.frame
 
     def _frames(self) -> Iterator[PosedFrame]:
-        def note(line: str) -> None:
-            self.left_out[line] = None
-
         with Bag(self.path) as bag:
-            yield from frames_of_bag(bag, self.topic, self._trajectory, note)
+            yield from frames_of_bag(bag, self.topic, self._trajectory, self.left_out.add)
 
     def _query(self, posed: PosedFrame) -> Query | None:
-        """Return what is asked about a frame; None where nothing is."""
+        """Return the query of a frame, None if it is not asked for."""
         pose = posed.map_T_camera
         positives: frozenset[int] = frozenset()
         if pose is not None and not self._negative:
@@ -109,10 +103,10 @@ class BagQueries:
 
 class RevisitQueries(BagQueries):
     """
-    The places of a map, asked for again as the camera came by, in the order of recording.
+    The keyframes of a map as queries, in the order of recording.
 
-    Only places that are at least ``exclude_s`` older may be named; a place that has none such
-    is not asked for.
+    Only places that are at least ``exclude_s`` older may be named; a keyframe without any is
+    skipped.
     """
 
     def __init__(
@@ -123,8 +117,8 @@ class RevisitQueries(BagQueries):
         self._by_stamp = {place.stamp_ns: place for place in places.values()}
         self._stamps_ns = [place.stamp_ns for place in places.values()]
         if self._stamps_ns != sorted(self._stamps_ns):
-            raise DatasetError(f'{path}: the stamps of {topic} do not rise, so nothing can be '
-                               'told to be older')
+            raise DatasetError(f'{path}: the stamps of {topic} do not rise, so it is unclear '
+                               'which keyframe is older')
         self._exclude_ns = round(exclude_s * 1e9)
 
     def __len__(self) -> int:

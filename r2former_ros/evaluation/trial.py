@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A map and the queries that are put to it: a dataset, a bag on a map, or a bag on itself."""
+"""A map and its queries: those of a dataset, a bag on a map, or a bag on itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.left_out import LeftOut
 from ..config import Config
 from ..errors import BagError, DatasetError, ImageError, MapError
 from ..geometry.trajectories import Trajectory
-from ..mapping.build import build_map
+from ..mapping.build import MapBuilder
 from ..maps.place_map import PlaceMap
 from ..model import Model
 from ..records import Frame, Place, PosedFrame
@@ -26,7 +27,7 @@ from .queries import BagQueries, Queries, RevisitQueries, database_frames, datas
 from .runner import Method, Runner, read_ahead
 
 Shown = Callable[[Iterable[Any], str, int], AbstractContextManager[Iterator[Any]]]
-"""Shows progress while items pass: items, what they are, how many."""
+"""Shows progress while items pass, given the items, their name and their number."""
 MakeMethods = Callable[[PlaceMap], Sequence[Method]]
 
 
@@ -42,10 +43,10 @@ class BagImages:
 @dataclass(frozen=True)
 class Trial:
     """
-    A map, and queries to put to it.
+    A map and its queries.
 
-    ``protocol`` says in words when an answer is right; ``in_order``: the queries follow each
-    other in time, so that the state of the decision means something.
+    ``protocol`` says in words when an answer is right. With ``in_order``, queries follow each
+    other in time, so the state of the decision is meaningful.
     """
 
     title: str
@@ -53,6 +54,15 @@ class Trial:
     queries: Sequence[Queries]
     protocol: str
     in_order: bool
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The images of all queries that could not be used."""
+        every = LeftOut()
+        for queries in self.queries:
+            for line in queries.left_out:
+                every.add(line)
+        return every
 
     @property
     def count(self) -> int:
@@ -81,17 +91,18 @@ def dataset_trial(
     """
     path = folder / 'database.r2map'
     with shown(read_ahead(database_frames(places)), 'database', len(places.database)) as frames:
-        summary = build_map(model, path, frames, config)
-    if summary.added != len(places.database):
-        raise DatasetError(f'{name}: {summary.bad} database images cannot be used, the last '
-                           f'because of: {summary.last_bad}')
+        builder = MapBuilder(model, config)
+        builder.new(path, frames)
+    if builder.left_out:
+        raise DatasetError(f'{name}: the ground truth counts every database image, but '
+                           f'{builder.left_out.summary()}')
     rule = places.rule or 'right if listed in the ground truth'
     return Trial(f'dataset {name}', path, [dataset_queries(places)], rule, in_order=False)
 
 
 def map_trial(images: BagImages, map_path: str | Path, protocol: Protocol) -> Trial:
     """
-    Ask a finished map for the images of a bag.
+    Localize the images of a bag on a finished map.
 
     :raises MapError: if no place of the map has a pose.
     """
@@ -112,15 +123,17 @@ def revisit_trial(
     protocol: Protocol, exclude_s: float, folder: Path, config: Config, shown: Shown,
 ) -> Trial:
     """
-    Map a bag in a folder and ask for each of its keyframes among the older ones.
+    Map a bag in a folder and match each of its keyframes to the older ones.
 
-    :raises BagError: if no keyframe is old enough for another one.
+    :raises BagError: if no keyframe is old enough to be matched.
     """
     path = folder / 'self.r2map'
     with Bag(images.path) as bag:
         total = bag.image_count(images.topic)
-    with shown(read_ahead(_posed_frames(images)), 'map', total) as frames:
-        build_map(model, path, frames, config)
+    builder = MapBuilder(model, config)
+    posed = _posed_frames(images, builder.left_out)
+    with shown(read_ahead(posed), 'map', total) as frames:
+        builder.new(path, frames)
     with PlaceMap.open(path) as place_map:
         places = place_map.places()
     queries = RevisitQueries(
@@ -139,7 +152,7 @@ def run_trial(
     trial: Trial, model: Model, config: Config, *, make_methods: MakeMethods, shown: Shown
 ) -> list[Outcome]:
     """
-    Put every query to the recognizer, and to other methods.
+    Answer every query with the recognizer and the other methods.
 
     :raises DatasetError: if no query could be used.
     """
@@ -151,7 +164,8 @@ def run_trial(
             with shown(read_ahead(queries.read()), 'queries', len(queries)) as items:
                 outcomes += _answers(runner, queries, items)
     if not outcomes:
-        raise DatasetError(f'{trial.title}: no query has an image and a pose')
+        raise DatasetError(f'{trial.title}: no query has an image and a pose; '
+                           f'{trial.left_out.summary()}')
     return outcomes
 
 
@@ -163,12 +177,9 @@ def _answers(
         try:
             yield runner.answer(query, frame)
         except ImageError as error:
-            queries.left_out[f'{query.name}: {error}'] = None
+            queries.left_out.add(f'{query.name}: {error}')
 
 
-def _posed_frames(images: BagImages) -> Iterator[PosedFrame]:
-    def leave_out(line: str) -> None:
-        """Say nothing: the same frames are left out, and counted, as queries."""
-
+def _posed_frames(images: BagImages, left_out: LeftOut) -> Iterator[PosedFrame]:
     with Bag(images.path) as bag:
-        yield from frames_of_bag(bag, images.topic, images.trajectory, leave_out)
+        yield from frames_of_bag(bag, images.topic, images.trajectory, left_out.add)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From images with poses to a map: which frames become places, and how."""
+"""Build maps from images with poses: choose keyframes, encode them, store them as places."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.left_out import LeftOut
 from ..config import Config, to_dict
 from ..errors import ImageError, MapError
 from ..maps.place_map import MapHeader, PlaceMap, map_exists
@@ -24,13 +25,12 @@ UNNAMED = Source('', UNNAMED_SESSION)
 
 @dataclass
 class MappingSummary:
-    """What became of the frames: added + present (in the map before) + between + bad."""
+    """Number of frames by outcome: added, present before, between keyframes, or bad."""
 
     added: int = 0
     present: int = 0
     between: int = 0
     bad: int = 0
-    last_bad: str = ''
     landmarks: int = 0
     """Places with landmarks, for poses in metres."""
     no_landmarks: str = ''
@@ -41,12 +41,14 @@ class Mapper:
     """Encode frames and add them to a map as places."""
 
     def __init__(
-        self, model: Model, place_map: PlaceMap, config: Config, present: Collection[str] = ()
+        self, model: Model, place_map: PlaceMap, config: Config,
+        present: Collection[str] = (), left_out: LeftOut | None = None,
     ) -> None:
         """
         Prepare to add.
 
         :param present: sources of frames that are in the map already.
+        :param left_out: gets a line for each frame that cannot be used.
         :raises MapError: if the map was built with other weights.
         """
         place_map.require_weights(model.fingerprint, model.origin.text)
@@ -54,6 +56,7 @@ class Mapper:
         self.place_map = place_map
         self.config = config
         self.present = frozenset(present)
+        self.left_out = LeftOut() if left_out is None else left_out
         self.rule = KeyframeRule(config.map)
         self.summary = MappingSummary()
         self._landmarks: LandmarkBuilder | None = None
@@ -70,7 +73,7 @@ class Mapper:
             keyframe = self.keyframe_of(posed)
         except ImageError as error:
             self.summary.bad += 1
-            self.summary.last_bad = str(error)
+            self.left_out.add(f'{posed.source}: {error}')
             return None
         self.summary.added += 1
         place_id = self.place_map.add(keyframe)
@@ -139,97 +142,99 @@ def map_header(model: Model, config: Config) -> MapHeader:
     )
 
 
-def build_map(
-    model: Model,
-    path: str | Path,
-    frames: Iterable[PosedFrame],
-    config: Config,
-    *,
-    source: Source = UNNAMED,
-    origin: tuple[float, float] | None = None,
-) -> MappingSummary:
+class MapBuilder:
     """
-    Build a map from frames in the order of driving.
+    Builds a map from frames in the order of driving, or extends one.
 
-    A map that got no place is removed again.
-
-    :param source: where the frames come from.
-    :param origin: latitude and longitude (degrees) of the zero of the poses, where known.
-    :raises MapError: if no frame became a place, or the file cannot be written.
+    ``left_out`` tells which frames could not be used, those of the source included if it reports
+    there.
     """
-    with create_map(model, path, config) as place_map:
-        summary = _add_session(model, place_map, frames, config, source=source, origin=origin)
+
+    def __init__(
+        self,
+        model: Model,
+        config: Config,
+        *,
+        source: Source = UNNAMED,
+        origin: tuple[float, float] | None = None,
+        left_out: LeftOut | None = None,
+    ) -> None:
+        """
+        Prepare to build.
+
+        :param source: where the frames come from.
+        :param origin: latitude and longitude (degrees) of the origin of the poses, if known.
+        """
+        self.model = model
+        self.config = config
+        self.source = source
+        self.origin = origin
+        self.left_out = LeftOut() if left_out is None else left_out
+
+    def new(self, path: str | Path, frames: Iterable[PosedFrame]) -> MappingSummary:
+        """
+        Build a new map; one without places is removed again.
+
+        :raises MapError: if no frame became a place, or the file cannot be written.
+        """
+        with create_map(self.model, path, self.config) as place_map:
+            summary = self._add_session(place_map, frames)
+            if summary.added == 0:
+                place_map.remove()
         if summary.added == 0:
-            place_map.remove()
-    if summary.added == 0:
-        reason = f'; the last bad one: {summary.last_bad}' if summary.bad else ''
-        raise MapError(f'{path}: no frame became a place ({summary.bad} bad frames{reason})')
-    return summary
+            raise MapError(f'{path}: no frame became a place; {self.left_out.summary()}')
+        return summary
+
+    def append(self, path: str | Path, frames: Iterable[PosedFrame]) -> MappingSummary:
+        """
+        Add frames to an existing map, as a new session.
+
+        :raises MapError: if the map is missing, was built with other weights, or its poses have
+            another geographic origin.
+        """
+        with PlaceMap.open(path, writable=True) as place_map:
+            return self._add_session(place_map, frames)
+
+    def resume(self, path: str | Path, frames: Iterable[PosedFrame]) -> MappingSummary:
+        """
+        Continue a session that was interrupted, or begin the map if there is none.
+
+        The keyframe rule sees all frames again, so it chooses as without the interruption; frames
+        that are places of the session already are not encoded again.
+
+        :raises MapError: if the last session of the map was built from another source.
+        """
+        if not map_exists(path):
+            return self.new(path, frames)
+        with PlaceMap.open(path, writable=True) as place_map:
+            session = resumed_session(place_map, self.source)
+            if session is None:
+                return self._add_session(place_map, frames)
+            present = {place.source for place_id, place in place_map.places().items()
+                       if place_id >= session.first_place_id}
+            return self._add(place_map, frames, present)
+
+    def _add_session(self, place_map: PlaceMap, frames: Iterable[PosedFrame]) -> MappingSummary:
+        place_map.require_weights(self.model.fingerprint, self.model.origin.text)
+        adopt_origin(place_map, self.origin)
+        begin_session(place_map, Path(self.source.path).name, self.source)
+        return self._add(place_map, frames)
+
+    def _add(
+        self, place_map: PlaceMap, frames: Iterable[PosedFrame], present: Collection[str] = ()
+    ) -> MappingSummary:
+        mapper = Mapper(self.model, place_map, self.config, present, self.left_out)
+        for posed in frames:
+            mapper.offer(posed)
+        return mapper.finish()
 
 
-def append_to_map(
-    model: Model,
-    path: str | Path,
-    frames: Iterable[PosedFrame],
-    config: Config,
-    *,
-    source: Source = UNNAMED,
-    origin: tuple[float, float] | None = None,
+def build_map(
+    model: Model, path: str | Path, frames: Iterable[PosedFrame], config: Config
 ) -> MappingSummary:
     """
-    Add frames to an existing map, as a session of their own.
+    Build a map whose source needs no name.
 
-    :raises MapError: if the map is missing, or was built with other weights, or its poses have
-        another geographic origin.
+    :raises MapError: as ``MapBuilder.new`` does.
     """
-    with PlaceMap.open(path, writable=True) as place_map:
-        return _add_session(model, place_map, frames, config, source=source, origin=origin)
-
-
-def resume_map(
-    model: Model,
-    path: str | Path,
-    frames: Iterable[PosedFrame],
-    config: Config,
-    *,
-    source: Source,
-    origin: tuple[float, float] | None = None,
-) -> MappingSummary:
-    """
-    Go on with a session that was interrupted; begin the map where there is none.
-
-    The keyframe rule sees all frames again, so that it chooses as without the interruption; those
-    that are places of the session already are not encoded again.
-
-    :raises MapError: if the last session of the map was built from another source.
-    """
-    if not map_exists(path):
-        return build_map(model, path, frames, config, source=source, origin=origin)
-    with PlaceMap.open(path, writable=True) as place_map:
-        session = resumed_session(place_map, source)
-        if session is None:
-            return _add_session(model, place_map, frames, config, source=source, origin=origin)
-        present = {place.source for place_id, place in place_map.places().items()
-                   if place_id >= session.first_place_id}
-        return _add(Mapper(model, place_map, config, present), frames)
-
-
-def _add_session(
-    model: Model,
-    place_map: PlaceMap,
-    frames: Iterable[PosedFrame],
-    config: Config,
-    *,
-    source: Source,
-    origin: tuple[float, float] | None,
-) -> MappingSummary:
-    mapper = Mapper(model, place_map, config)
-    adopt_origin(place_map, origin)
-    begin_session(place_map, Path(source.path).name, source)
-    return _add(mapper, frames)
-
-
-def _add(mapper: Mapper, frames: Iterable[PosedFrame]) -> MappingSummary:
-    for posed in frames:
-        mapper.offer(posed)
-    return mapper.finish()
+    return MapBuilder(model, config).new(path, frames)

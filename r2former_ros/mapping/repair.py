@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Take what is intact out of a damaged map file, into a fresh one."""
+"""Copy what is intact from a damaged map file into a new one."""
 
 from __future__ import annotations
 
@@ -43,22 +43,25 @@ class Repair:
     """
     What became of the places of a damaged map.
 
-    ``end_known`` is False where so much is gone that nobody can say which id was the last.
-    ``header_given`` names what of the header was lost and taken from the weights and settings
-    given; ``notes_lost`` are keys of meta that are not in the fresh map.
+    ``poses_lost`` are places that are kept without pose, stamp and source. ``end_known`` is False
+    if so much is gone that the last id is unknown. ``header_given`` names the lost fields of the
+    header that were taken from the given weights and settings; ``notes_lost`` are keys of meta
+    that are not in the new map.
     """
 
     kept: int
     lost: tuple[int, ...]
     thumbnails_lost: tuple[int, ...]
     end_known: bool
+    poses_lost: tuple[int, ...] = ()
     header_given: tuple[str, ...] = ()
     notes_lost: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether nothing was lost."""
-        return self.end_known and not (self.lost or self.thumbnails_lost or self.notes_lost)
+        return self.end_known and not (
+            self.lost or self.poses_lost or self.thumbnails_lost or self.notes_lost)
 
 
 def repair_map(
@@ -68,14 +71,15 @@ def repair_map(
     built_with: Callable[[], MapHeader] | None = None,
 ) -> Repair:
     """
-    Copy the places whose pose, descriptor and local features are intact, under their ids.
+    Copy the places whose descriptor and local features are intact, with their ids.
 
-    The notes (sessions, origin, calibration) that are intact go with them. The damaged file is not
-    changed. A place without its thumbnail is kept.
+    A place is kept without its thumbnail, and without pose, stamp and source, if those are
+    damaged. Intact notes (sessions, origin, calibration) are copied too. The damaged file is not
+    changed.
 
-    :param built_with: what to take for a header that is damaged, asked only then.
-    :raises MapError: if the file is no map, if its header is damaged and nobody says what it was,
-        or if ``out`` exists or cannot be written.
+    :param built_with: supplies a damaged header, called only then.
+    :raises MapError: if the file is not a map, if its header is damaged and not supplied, or if
+        ``out`` exists or cannot be written.
     """
     if in_database(path):
         raise MapError(f'{path}: only map files can be repaired; restore a backup of the database')
@@ -139,7 +143,10 @@ def _header(
 def _copied(
     connection: sqlite3.Connection, ids: Iterator[int], fresh: PlaceStore, end_known: bool
 ) -> Repair:
-    kept, last, lost, without_picture = 0, 0, [], []
+    kept, last = 0, 0
+    lost: list[int] = []
+    without_picture: list[int] = []
+    without_pose: list[int] = []
     for place_id in ids:
         try:
             place = _read(connection, place_id)
@@ -148,6 +155,8 @@ def _copied(
             continue
         if place is None:
             continue
+        if not place.source and not _place_row(connection, place_id):
+            without_pose.append(place_id)
         thumbnail = _blob(connection, 'thumbnails', place_id)
         if thumbnail is None:
             without_picture.append(place_id)
@@ -155,7 +164,7 @@ def _copied(
         fresh.append([replace(place, thumbnail=thumbnail or b'', landmarks=landmarks)])
         kept, last = kept + 1, place_id
     known = tuple(one for one in lost if end_known or one < last)
-    return Repair(kept, known, tuple(without_picture), end_known)
+    return Repair(kept, known, tuple(without_picture), end_known, tuple(without_pose))
 
 
 def _lenient_connection(path: Path) -> sqlite3.Connection:
@@ -171,7 +180,7 @@ def _possible_ids(path: Path, connection: sqlite3.Connection, dim: int) -> tuple
     """Return the ids that places may have, and whether their end is known."""
     found = []
     for table, column in COLUMNS.items():
-        with suppress(sqlite3.Error):  # its last page is gone; another table may tell
+        with suppress(sqlite3.Error):  # its last page is gone; ask another table
             last = connection.execute(f'SELECT max({column}) FROM {table}').fetchone()[0]
             found.append(last or 0)
     if found:
@@ -185,16 +194,16 @@ def _read(connection: sqlite3.Connection, place_id: int) -> NewPlace | None:
 
     :raises MapError: if it is lost.
     """
-    row = _row(connection, 'places', place_id)
-    blobs = [_blob(connection, table, place_id) for table in ('descriptors', 'features')]
-    if row is None and blobs == [None, None] and not _broken(connection, place_id):
-        return None
-    if row is None or row[0] != place_id or checksum(*row[:-1]) != row[-1]:
-        raise MapError(f'place {place_id} is lost')
-    descriptor, local = blobs
+    descriptor, local = (
+        _blob(connection, table, place_id) for table in ('descriptors', 'features'))
     if descriptor is None or local is None:
-        raise MapError(f'the features of place {place_id} are lost')
-    place = PlaceRow(*row)
+        if _broken(connection, place_id):
+            raise MapError(f'the features of place {place_id} are lost')
+        return None
+    place = _place_row(connection, place_id)
+    if place is None:
+        return NewPlace(0, None, None, None, None, '', descriptor, local, thumbnail=b'',
+                        place_id=place_id)
     return NewPlace(place.stamp_ns, place.x, place.y, place.z, place.rotation, place.source,
                     descriptor, local, thumbnail=b'', place_id=place_id)
 
@@ -206,6 +215,13 @@ def _landmarks(connection: sqlite3.Connection, place_id: int) -> tuple[tuple[str
         rows = [LandmarkRow(*row) for row in connection.execute(query, (place_id,))]
         return tuple((row.kind, row.blob) for row in rows if row.intact)
     return ()
+
+
+def _place_row(connection: sqlite3.Connection, place_id: int) -> PlaceRow | None:
+    """Return stamp, pose and source of a place, None if they are damaged."""
+    row = _row(connection, 'places', place_id)
+    intact = row is not None and row[0] == place_id and checksum(*row[:-1]) == row[-1]
+    return PlaceRow(*row) if row is not None and intact else None
 
 
 def _blob(connection: sqlite3.Connection, table: str, place_id: int) -> bytes | None:
@@ -222,7 +238,7 @@ def _row(connection: sqlite3.Connection, table: str, place_id: int) -> tuple[Any
 
 
 def _broken(connection: sqlite3.Connection, place_id: int) -> bool:
-    """Say whether a place that is nowhere found was there: a table cannot be read, or has it."""
+    """Say whether a place may have been there: a table cannot be read, or has a row of it."""
     for table, column in COLUMNS.items():
         try:
             query = f'SELECT 1 FROM {table} WHERE {column} = ?'

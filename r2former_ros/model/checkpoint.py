@@ -18,8 +18,10 @@ import torch
 from safetensors.torch import save_file
 
 from .. import __version__
+from ..common.files import replacing
 from ..common.process import cache_folder
 from ..errors import WeightsError
+from .file_kind import refuse_other_kinds
 from .network import Origin, R2Former
 from .official import OFFICIAL_SUFFIXES, read_official
 from .spec import PRESETS, ModelSpec
@@ -106,7 +108,8 @@ def save_weights(
         'origin': json.dumps(model.origin.__dict__),
         'config': json.dumps(config or {}),
     }
-    save_file(tensors, str(path), metadata=header)
+    with replacing(path) as part:  # safetensors gives its files to their owner alone
+        save_file(tensors, str(part), metadata=header)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -115,6 +118,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     :raises WeightsError: if the file is missing, not a safetensors file, or not one of ours.
     """
+    refuse_other_kinds(Path(path))
     try:
         with safetensors.safe_open(str(path), framework='pt') as file:
             header = file.metadata() or {}

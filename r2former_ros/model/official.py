@@ -18,13 +18,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from ..errors import WeightsError
+from .file_kind import refuse_other_kinds
 from .network import Origin, R2Former
 from .spec import PRESETS, ModelSpec
 
-OFFICIAL_SUFFIXES = ('.pth', '.pt', '.tar')
+OFFICIAL_SUFFIXES = ('.pth', '.pt', '.tar', '.ckpt')
+CONTAINERS = ('model_state_dict', 'state_dict', 'model')
+"""Keys under which training code stores the tensors, Lightning's among them."""
+WRAPPERS = ('module.', 'model.', 'net.', 'network.')
+"""Prefixes that DataParallel and Lightning modules put before every name."""
+COMPILED = '_orig_mod.'
+"""What torch.compile puts into names."""
 UNUSED = ('Reranker.decoder_pos_embed',)
 """Tensors of the released network that its forward pass never reads."""
 
@@ -63,12 +69,13 @@ def read_official(path: Path, size: tuple[int, int] | None = None) -> R2Former:
         embeddings is ambiguous (it is not for 480x640 and for squares).
     :raises WeightsError: if it is missing, would run code, or lacks or adds tensors.
     """
+    refuse_other_kinds(path)
     state = _unpickle_tensors(path)
     whole = any(key.startswith('Reranker.') for key in state)
     try:
         model = model_from_official(state, size)
     except WeightsError as error:
-        raise WeightsError(f'{path}: {error}') from error
+        raise WeightsError(f'{path}: {error.message}', error.remedy) from error
     what = 'released checkpoint' if whole else 'released retrieval checkpoint, reranker untrained'
     model.origin = Origin(f'{what} {path.name}', trained=True, reranker_trained=whole)
     return model
@@ -112,10 +119,12 @@ def _unpickle_tensors(path: Path) -> StateDict:
         raise WeightsError(f'{path}: no such weights file') from error
     except pickle.UnpicklingError as error:
         wanted = re.search(r'GLOBAL (\S+)', str(error))
-        what = wanted.group(1) if wanted else 'unknown objects'
-        raise WeightsError(f'{path}: refused, because reading it would run code ({what}); '
-                           'only tensors and numpy scalars are accepted') from error
-    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
+        if wanted is None:  # not even a pickle
+            raise WeightsError(f'{path}: is not a PyTorch checkpoint') from error
+        raise WeightsError(f'{path}: refused, because reading it would run code '
+                           f'({wanted.group(1)}); only tensors and numpy scalars are accepted') \
+            from error
+    except Exception as error:  # whatever the reader of pickles meets in other files
         reason = ' '.join(str(error).split())
         raise WeightsError(f'{path}: is not a PyTorch checkpoint ({reason})') from error
     return _strip(checkpoint, path)
@@ -123,14 +132,27 @@ def _unpickle_tensors(path: Path) -> StateDict:
 
 def _strip(checkpoint: Any, path: Path) -> StateDict:
     """Extract the tensors of a checkpoint, under the same names for both stages."""
-    whole = isinstance(checkpoint, dict)
-    state = checkpoint.get('model_state_dict', checkpoint) if whole else None
-    if not isinstance(state, dict) or not state or not all(map(torch.is_tensor, state.values())):
-        raise WeightsError(f'{path}: holds no model_state_dict of tensors')
-    state = {key.removeprefix('module.'): value for key, value in state.items()}
+    state = checkpoint
+    if isinstance(checkpoint, dict):
+        state = next((checkpoint[key] for key in CONTAINERS
+                      if isinstance(checkpoint.get(key), dict)), checkpoint)
+    if not isinstance(state, dict) or not state \
+            or not all(isinstance(key, str) for key in state) \
+            or not all(map(torch.is_tensor, state.values())):
+        raise WeightsError(f'{path}: holds no model_state_dict of named tensors')
+    state = _unwrapped(state)
     if 'cls_token' in state:  # stage one saves the bare backbone
         state = {f'backbone.{key}': value for key, value in state.items()}
     return state
+
+
+def _unwrapped(state: StateDict) -> StateDict:
+    """Remove what training code puts before names, however often it was wrapped."""
+    state = {key.replace(COMPILED, ''): value for key, value in state.items()}
+    while wrapper := next((one for one in WRAPPERS if all(key.startswith(one) for key in state)),
+                          None):
+        state = {key.removeprefix(wrapper): value for key, value in state.items()}
+    return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
 def _spec_of(state: StateDict, size: tuple[int, int] | None) -> ModelSpec:
@@ -166,7 +188,8 @@ def _trained_size(patches: int) -> tuple[int, int]:
         return 480, 640
     side = isqrt(patches)
     if side * side != patches:
-        raise WeightsError(f'{patches} position embeddings: give the training size (--size HxW)')
+        raise WeightsError(f'{patches} position embeddings do not tell the training size',
+                           'give height and width')
     return side * 16, side * 16
 
 

@@ -3,6 +3,7 @@
 """``r2former train`` as a user runs it, on each kind of data."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from fakes import picture
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from r2former_ros.cli import main, train_command
+from r2former_ros.common.left_out import LeftOut
 from r2former_ros.config import Config, options_of
 from r2former_ros.errors import DatasetError
 from r2former_ros.geometry.poses import pose_from_yaw
@@ -111,7 +113,8 @@ def test_bags_are_learned_with_validation_and_scalars(weights, bags, tmp_path, c
     assert train('joint', weights, out, *options, '--hold-out', 0.25, recipe_set=tight) == 0
     printed = capsys.readouterr()
     assert 'learn from 12 queries, 12 database images' in printed.err
-    assert '3 steps, best recall@1' in printed.out
+    assert '3 steps: ' in printed.out and 'final.safetensors' in printed.out
+    assert re.search(r'best recall@1 [\d.]+: .*best\.safetensors', printed.out)
     header = yaml.safe_load((out / 'effective.yaml').read_text())
     assert header['recipe']['batch'] == 4
     assert header['config']['model']['weights'] == weights
@@ -180,9 +183,9 @@ def test_one_drive_is_learned_where_it_comes_again(bags, tmp_path):
 
 def test_bags_are_read_once(bags, tmp_path):
     drives = [Drive(bag, pose_topic='/odom') for bag in bags]
-    first = read_drives(drives, tmp_path, SIZE, Config(), antialias=True, on_bad=print)
+    first = read_drives(drives, tmp_path, SIZE, Config(), antialias=True, left_out=LeftOut())
     kept = sorted(path.name for path in tmp_path.glob('*-*'))
-    again = read_drives(drives, tmp_path, SIZE, Config(), antialias=True, on_bad=print)
+    again = read_drives(drives, tmp_path, SIZE, Config(), antialias=True, left_out=LeftOut())
     assert kept == sorted(path.name for path in tmp_path.glob('*-*'))
     assert len(again.names) == 2 * PLACES
     assert np.array_equal(first.images[9], again.images[9])
@@ -191,14 +194,16 @@ def test_bags_are_read_once(bags, tmp_path):
 
 
 def test_mistakes_with_bags_are_one_line(weights, bags, tmp_path, capsys):
+    (tmp_path / 'a.tum').touch()
     cases = {
         'places need poses': ['--bag', bags[0]],
         'does not divide the batch of 4': [*of_bags(bags), '--devices', '3'],
-        '1 files for 2 bags': ['--bag', bags[0], '--bag', bags[1], '--trajectory', 'a.tum'],
+        '1 files for 2 bags': ['--bag', bags[0], '--bag', bags[1], '--trajectory',
+                               tmp_path / 'a.tum'],
         'no frame has one of another visit within 5 m':
             ['--bag', bags[0], '--pose-topic', '/odom'],
         'has no topic /pose': ['--bag', bags[0], '--pose-topic', '/pose'],
-        'expected a share': [*of_bags(bags), '--hold-out', '1'],
+        'at least 0 and below 1': [*of_bags(bags), '--hold-out', '1'],
     }
     for expected, options in cases.items():
         assert train('joint', weights, tmp_path / 'out', *options) == 2

@@ -19,7 +19,7 @@ from r2former_ros.geometry.poses import (
     pose_from_quaternion,
     pose_from_yaw,
 )
-from r2former_ros.mapping.build import append_to_map, build_map, resume_map
+from r2former_ros.mapping.build import MapBuilder, build_map
 from r2former_ros.mapping.export import export_colmap, export_geojson, export_tum
 from r2former_ros.mapping.merge import merge_maps
 from r2former_ros.mapping.plot import plot_map
@@ -46,8 +46,9 @@ def frames(count, first=0, step_m=5.0):
 
 def make(path, count=4, first=0, origin=None, config=None, name='lap'):
     """Build a map and return its path."""
-    build_map(FakeModel(), path, frames(count, first), config or Config(),
-              source=Source('images', f'/data/{name}'), origin=origin)
+    builder = MapBuilder(FakeModel(), config or Config(),
+                         source=Source('images', f'/data/{name}'), origin=origin)
+    builder.new(path, frames(count, first))
     return str(path)
 
 
@@ -101,7 +102,7 @@ def test_maps_that_do_not_compare_are_not_merged(tmp_path):
     with pytest.raises(MapError, match='c.r2map: fingerprint is other'):
         merge_maps(tmp_path / 'out.r2map', [a, str(tmp_path / 'c.r2map')])
     far = make(tmp_path / 'd.r2map', origin=THERE)
-    with pytest.raises(MapError, match='different points of the earth'):
+    with pytest.raises(MapError, match='have different geographic origins'):
         merge_maps(tmp_path / 'out.r2map', [a, far])
     assert not list(tmp_path.glob('out*'))
     merge_maps(tmp_path / 'out.r2map', [a, far], {'d.r2map': pose_from_yaw(9.0, 0.0, 0.0)})
@@ -111,7 +112,8 @@ def test_maps_that_do_not_compare_are_not_merged(tmp_path):
 
 def test_pruning_drops_what_was_asked_for_and_nothing_else(tmp_path):
     path = make(tmp_path / 'a.r2map', 6, origin=HERE)
-    append_to_map(FakeModel(), path, frames(3, first=20), Config(), source=Source('bag', '/lap'))
+    builder = MapBuilder(FakeModel(), Config(), source=Source('bag', '/lap'))
+    builder.append(path, frames(3, first=20))
     before = contents(path)
     dropped = prune_map(path, tmp_path / 'out.r2map', distance_m=9.0, place_ids={1},
                         sessions=['lap-2'])
@@ -140,7 +142,8 @@ def test_a_killed_build_resumes_to_the_map_it_would_have_been(tmp_path):
     config = with_values(Config(), {'map.keyframe_distance_m': 10.0})
     whole = tmp_path / 'whole.r2map'
     source = Source('bag', '/data/lap')
-    build_map(FakeModel(), whole, frames(12, step_m=4.0), config, source=source)
+    builder = MapBuilder(FakeModel(), config, source=source)
+    builder.new(whole, frames(12, step_m=4.0))
 
     def killed():
         for number, frame in enumerate(frames(12, step_m=4.0)):
@@ -150,14 +153,15 @@ def test_a_killed_build_resumes_to_the_map_it_would_have_been(tmp_path):
 
     path = tmp_path / 'm.r2map'
     with pytest.raises(Killed):
-        resume_map(FakeModel(), path, killed(), config, source=source)
-    summary = resume_map(FakeModel(), path, frames(12, step_m=4.0), config, source=source)
+        builder.resume(path, killed())
+    summary = builder.resume(path, frames(12, step_m=4.0))
     assert (summary.present, summary.added, summary.between) == (3, 1, 8)
     assert contents(path) == contents(whole)
     with PlaceMap.open(path) as place_map:
         assert session_counts(place_map) == {'lap': 4}
+    other = MapBuilder(FakeModel(), config, source=Source('bag', '/data/other'))
     with pytest.raises(MapError, match='/data/other: is not what the last session'):
-        resume_map(FakeModel(), path, frames(2), config, source=Source('bag', '/data/other'))
+        other.resume(path, frames(2))
 
 
 def test_exports_put_places_where_they_are(tmp_path):
@@ -196,11 +200,12 @@ def test_latitudes_and_longitudes_come_back():
 
 def test_sessions_of_satellite_fixes_share_one_zero(tmp_path):
     path = make(tmp_path / 'a.r2map', origin=HERE)
-    append_to_map(FakeModel(), path, frames(1), Config(), origin=HERE)
+    here, there = (MapBuilder(FakeModel(), Config(), origin=one) for one in (HERE, THERE))
+    here.append(path, frames(1))
     with pytest.raises(MapError, match='have another zero'):
-        append_to_map(FakeModel(), path, frames(1), Config(), origin=THERE)
+        there.append(path, frames(1))
     with pytest.raises(MapError, match='have another zero'):
-        append_to_map(FakeModel(), make(tmp_path / 'b.r2map'), frames(1), Config(), origin=HERE)
+        here.append(make(tmp_path / 'b.r2map'), frames(1))
 
 
 def test_reencoding_takes_the_source_where_it_is_there_else_the_thumbnail(tmp_path):
@@ -223,7 +228,7 @@ def test_reencoding_takes_the_source_where_it_is_there_else_the_thumbnail(tmp_pa
 
 def test_a_plan_is_drawn_of_every_session(tmp_path):
     path = make(tmp_path / 'a.r2map')
-    append_to_map(FakeModel(), path, frames(2, first=9), Config())
+    MapBuilder(FakeModel(), Config()).append(path, frames(2, first=9))
     with PlaceMap.open(path) as place_map:
         assert plot_map(place_map, tmp_path / 'plan.svg', 'a') == 6
     drawn = (tmp_path / 'plan.svg').read_text()

@@ -13,7 +13,7 @@ from fakes import FakeModel, picture, recognizer_on, search_on
 from r2former_ros.config import Config, with_values
 from r2former_ros.errors import MapError
 from r2former_ros.geometry.poses import pose_from_yaw
-from r2former_ros.mapping.build import append_to_map, build_map, create_map
+from r2former_ros.mapping.build import MapBuilder, build_map, create_map
 from r2former_ros.mapping.calibrate import calibrate
 from r2former_ros.maps.calibration import (
     Calibration,
@@ -43,7 +43,7 @@ def site(tmp_path):
     """A map of two laps under different light."""
     path = tmp_path / 'site.r2map'
     build_map(FakeModel(), path, lap(), Config())
-    append_to_map(FakeModel(), path, lap(brightness=12), Config())
+    MapBuilder(FakeModel(), Config()).append(path, lap(brightness=12))
     return path
 
 
@@ -136,7 +136,8 @@ def test_an_empty_map_cannot_be_calibrated_by_pictures_from_outside(tmp_path):
 
 
 def test_a_query_meets_the_far_places_alone_whatever_lies_unposed(site):
-    append_to_map(FakeModel(), site, [replace(one, map_T_camera=None) for one in lap()], Config())
+    unposed = [replace(one, map_T_camera=None) for one in lap()]
+    MapBuilder(FakeModel(), Config()).append(site, unposed)
     with PlaceMap.open(site) as place_map:
         search = search_on(place_map)
         queried = []
@@ -182,7 +183,7 @@ def test_a_calibration_counts_only_with_the_settings_it_was_made_with(calibrated
 
 
 def test_a_map_that_grew_since_is_reported(calibrated, caplog):
-    append_to_map(FakeModel(), calibrated, list(lap())[:1], Config())
+    MapBuilder(FakeModel(), Config()).append(calibrated, list(lap())[:1])
     with PlaceMap.open(calibrated) as place_map, caplog.at_level(logging.WARNING):
         recognizer_on(place_map, with_values(Config(), ASKED))
         assert 'with 80 places: do it again' in describe_calibration(place_map)

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from samples import HEADER, keyframe
 
@@ -156,11 +157,13 @@ def test_repair_keeps_all_but_what_is_damaged(site, tmp_path):
     with PlaceMap.open(site, writable=True) as place_map:
         place_map.write_note('sessions', [{'name': 'spring', 'first_place_id': 1}])
     repair = repair_map(site, tmp_path / 'out.r2map')
-    assert repair.lost == (4, 7, 9) and repair.thumbnails_lost == (11,)
-    assert repair.kept == 36 and repair.end_known and not repair.complete
+    assert repair.lost == (7, 9) and repair.poses_lost == (4,)
+    assert repair.thumbnails_lost == (11,) and repair.kept == 37 and repair.end_known and not repair.complete
     with PlaceMap.open(tmp_path / 'out.r2map') as fresh, PlaceMap.open(site) as damaged:
         assert list(fresh.problems()) == []
-        assert list(fresh.places()) == [one for one in range(1, 41) if one not in (4, 7, 9, 20)]
+        assert list(fresh.places()) == [one for one in range(1, 41) if one not in (7, 9, 20)]
+        assert fresh.places()[4].map_T_camera is None
+        assert fresh.places()[5].map_T_camera is not None
         assert fresh.features([40])[1][0].xy.tolist() == damaged.features([40])[1][0].xy.tolist()
         assert [one.name for one in sessions_of(fresh)] == ['spring']
         assert fresh.thumbnail(11) == b'' and fresh.thumbnail(12) == keyframe(0).thumbnail
@@ -207,7 +210,7 @@ def test_a_damaged_header_is_taken_from_what_the_map_was_built_with(site, tmp_pa
                 "UPDATE meta SET checksum = 0 WHERE key = 'frame_id'")
     with pytest.raises(MapError, match="its header is damaged.*--repair"):
         PlaceMap.open(site)
-    with pytest.raises(MapError, match='has lost fingerprint, frame_id; give the --weights'):
+    with pytest.raises(MapError, match='has lost fingerprint, frame_id; name the weights'):
         repair_map(site, out)
     with pytest.raises(MapError, match='was built with local_dim 16, not 9'):
         repair_map(site, out, built_with=lambda: replace(HEADER, local_dim=9))
@@ -257,3 +260,26 @@ def test_nothing_is_recovered_from_a_file_without_a_header(tmp_path):
     with pytest.raises(MapError, match='is damaged, or no map file'):
         repair_map(foreign, tmp_path / 'out.r2map')
     assert not (tmp_path / 'out.r2map').exists()
+
+
+@pytest.mark.parametrize('share', [0.1, 0.18, 0.3])
+def test_what_a_file_still_holds_is_saved_though_the_poses_were_cut_off(tmp_path, share):
+    """The rows of places are written anew once they fill a page, far behind the first features."""
+    whole, cut, out = (tmp_path / f'{name}.r2map' for name in ('whole', 'cut', 'out'))
+    random_bytes = np.random.default_rng(0).bytes
+    with PlaceMap.create(whole, HEADER) as place_map:
+        place_map.add_all(replace(keyframe(i), source='s' * 100, thumbnail=random_bytes(9000))
+                          for i in range(120))
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(share * len(content))])
+    repair = repair_map(cut, out)
+    assert repair.kept == len(repair.poses_lost) >= 0.9 * share * 120 - 3
+    assert not repair.end_known and not repair.complete
+    with PlaceMap.open(out) as fresh, PlaceMap.open(whole) as wanted:
+        assert list(fresh.problems()) == [] and len(fresh) == repair.kept
+        for place_id in list(fresh.places())[:5]:
+            saved, written = (one.features([place_id]) for one in (fresh, wanted))
+            assert np.array_equal(saved[0], written[0])
+            assert np.array_equal(saved[1][0].descriptors, written[1][0].descriptors)
+            assert fresh.thumbnail(place_id) in (b'', wanted.thumbnail(place_id))
+            assert fresh.places()[place_id].map_T_camera is None

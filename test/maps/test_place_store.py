@@ -17,7 +17,7 @@ from test_durability import KILLED, run
 from r2former_ros.cli import main
 from r2former_ros.config import Config, RetrievalConfig
 from r2former_ros.errors import MapError
-from r2former_ros.mapping.build import build_map, resume_map
+from r2former_ros.mapping.build import MapBuilder, build_map
 from r2former_ros.mapping.copying import new_map
 from r2former_ros.mapping.merge import merge_maps
 from r2former_ros.mapping.repair import repair_map
@@ -242,8 +242,9 @@ def test_maps_are_built_resumed_merged_and_asked(address, tmp_path):
     with pytest.raises(MapError, match='no frame became a place'):
         build_map(model, address, [], config)
     assert not map_exists(address)
-    assert resume_map(model, address, frames[:2], config, source=source).added == 2
-    summary = resume_map(model, address, frames, config, source=source)
+    builder = MapBuilder(model, config, source=source)
+    assert builder.resume(address, frames[:2]).added == 2
+    summary = builder.resume(address, frames)
     assert (summary.present, summary.added) == (2, 2)
     with pytest.raises(MapError, match='exists already'):
         build_map(model, address, frames, config)
@@ -251,7 +252,7 @@ def test_maps_are_built_resumed_merged_and_asked(address, tmp_path):
     assert recognizer.recognize(Frame(0, picture(2))).best.place.place_id == 3
     recognizer.close()
     other = str(tmp_path / 'other.r2map')
-    build_map(model, other, frames[:1], config, source=source)
+    builder.new(other, frames[:1])
     merged = f'{address}-merged'
     assert merge_maps(merged, [address, other]) == {address: 4, other: 1}
     with PlaceMap.open(merged) as place_map:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ..checks import require_output, require_output_folder, require_owner, require_range
-from ..options import add_common, config_from, say_what_runs, tracked
+from ..options import add_common, config_from, say_left_out, say_what_runs, tracked
 from . import ablate as evaluate_ablate
 from . import compare as evaluate_compare
 from .source import (
@@ -78,8 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     wait_for_kernels(model)
     with stoppable(arguments.cache), opened_trial(arguments, given, model, config) as trial:
         outcomes, live = answers(arguments, given, trial, model, config)
-        for line in [line for queries in trial.queries for line in queries.left_out][:10]:
-            print(f'left out: {line}', file=sys.stderr)
+        say_left_out(trial.left_out)
         result = {**result_of(trial, outcomes, model, config, _command()), **live}
         print_result(result)
         if arguments.json:

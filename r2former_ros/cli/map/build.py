@@ -20,7 +20,7 @@ from ..checks import (
     require_owner,
     require_there,
 )
-from ..options import add_bag_source, add_common, config_from, say_what_runs, tracked
+from ..options import add_bag_source, add_common, config_from, say_left_out, say_what_runs, tracked
 
 if TYPE_CHECKING:
     from ...maps.sessions import Source
@@ -63,29 +63,31 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build a map, append to one, or resume one."""
-    from ...mapping.build import append_to_map, build_map, resume_map
+    from ...common.left_out import LeftOut
+    from ...mapping.build import MapBuilder
     from ...maps.place_map import PlaceMap
     from ...model.loading import load_configured
 
     config = config_from(arguments)
     check(arguments)
-    make = append_to_map if arguments.append else resume_map if arguments.resume else build_map
-    bad: list[str] = []
+    left_out = LeftOut()
     with ExitStack() as stack:
-        given = _with_camera(arguments, _input(arguments, stack, bad.append))
+        given = _with_camera(arguments, _input(arguments, stack, left_out.add))
         model = load_configured(config)
         say_what_runs(model)
         with tracked(given.frames, 'map', given.total) as shown:
-            summary = make(model, arguments.out, shown, config,
-                           source=given.source, origin=given.origin)
+            builder = MapBuilder(model, config, source=given.source, origin=given.origin,
+                                 left_out=left_out)
+            make = builder.append if arguments.append else \
+                builder.resume if arguments.resume else builder.new
+            summary = make(arguments.out, shown)
     with PlaceMap.open(arguments.out) as place_map:
         size_mb = place_map.byte_size() / 2**20
-    for line in bad[:10]:
-        print(f'left out: {line}', file=sys.stderr)
+    say_left_out(left_out)
     note = '' if model.origin.trained else ' [untrained weights]'
     present = f'{summary.present} already there, ' if arguments.resume else ''
     print(f'{arguments.out}: {summary.added} places added, {present}{summary.between} frames '
-          f'between keyframes, {summary.bad + len(bad)} left out, {size_mb:.1f} MiB{note}')
+          f'between keyframes, {len(left_out)} left out, {size_mb:.1f} MiB{note}')
     why = summary.no_landmarks or given.camera
     print(f'landmarks for {summary.landmarks} places ({why})', file=sys.stderr)
 

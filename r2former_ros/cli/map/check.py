@@ -61,7 +61,9 @@ def _repair(arguments: argparse.Namespace, config: Config) -> int:
     if repair.header_given:
         print(f'{damaged}: header lost and taken from weights and settings: '
               f'{", ".join(repair.header_given)}')
-    for name, ids in (('places', repair.lost), ('thumbnails', repair.thumbnails_lost),
+    for name, ids in (('places', repair.lost),
+                      ('poses with stamp and source', repair.poses_lost),
+                      ('thumbnails', repair.thumbnails_lost),
                       ('notes', repair.notes_lost)):
         if ids:
             print(f'{damaged}: {len(ids)} {name} lost: {", ".join(map(str, ids))}')

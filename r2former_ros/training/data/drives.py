@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ...common.files import digest_of
+from ...common.left_out import LeftOut
 from ...config import Config
 from ...errors import DatasetError
 from ...geometry.poses import angle_deg
@@ -53,21 +54,23 @@ class DriveFrames:
 
 def read_drives(
     drives: Sequence[Drive], folder: Path, size: Size, config: Config, *,
-    antialias: bool, on_bad: Callable[[str], None],
+    antialias: bool, left_out: LeftOut,
 ) -> DriveFrames:
     """
     Read the keyframes of bags (``map.keyframe_*``) once; a later call finds them in the folder.
 
-    :param on_bad: gets one line for each frame that is left out.
+    :param left_out: gets one line for each frame that is left out.
     :raises BagError: if a bag, a topic or a trajectory cannot be read.
     """
     key = digest_of(*drives, *(_version(one) for one in drives), size, antialias, config.map)
     path, sidecar = folder / f'images-{key}.u8', folder / f'frames-{key}.npz'
     if not (path.exists() and sidecar.exists()):
         rows: list[tuple[str, int, int, Any]] = []
-        store_images(_read_all(drives, config, rows, on_bad), path, size, antialias=antialias)
+        images = _read_all(drives, config, rows, left_out.add)
+        store_images(images, path, size, antialias=antialias)
         if not rows:
-            raise DatasetError(f'{", ".join(one.bag for one in drives)}: no frame has a pose')
+            raise DatasetError(f'{", ".join(one.bag for one in drives)}: no frame can be used; '
+                               f'{left_out.summary()}')
         names, drive, stamps, poses = zip(*rows, strict=True)
         np.savez(sidecar, names=np.array(names), drive=np.array(drive, np.int64),
                  stamp_ns=np.array(stamps, np.int64), poses=np.stack(poses))
