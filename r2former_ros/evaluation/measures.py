@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..geometry.poses import angle_deg, distance_m
 from ..records import Place
+from .confidence import wilson_interval
 from .outcomes import RERANK, Outcome, inside, outside
 
 RECALLS = (1, 5, 10, 20, 100)
@@ -128,6 +129,17 @@ def method_measures(outcomes: Sequence[Outcome], method: str) -> dict[str, float
         values[f'recall@{name}'] = recall
         values[f'false_accepts@{name}'] = _share(strangers >= threshold)
     return values
+
+
+def recall_intervals(outcomes: Sequence[Outcome], method: str) -> dict[str, list[float]]:
+    """Return the 95 % interval of each recall@N of a method."""
+    known = inside(outcomes)
+    ranks = [one.first_right(method) for one in known]
+    return {
+        f'recall@{count}': list(wilson_interval(
+            sum(rank is not None and rank <= count for rank in ranks), len(known)))
+        for count in RECALLS
+    }
 
 
 def judged(outcomes: Sequence[Outcome], method: str) -> tuple[list[bool], list[float]]:

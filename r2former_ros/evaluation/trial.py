@@ -97,7 +97,7 @@ def dataset_trial(
         raise DatasetError(f'{name}: the ground truth counts every database image, but '
                            f'{builder.left_out.summary()}')
     rule = places.rule or 'right if listed in the ground truth'
-    return Trial(f'dataset {name}', path, [dataset_queries(places)], rule, in_order=False)
+    return Trial(f'dataset {_short(name)}', path, [dataset_queries(places)], rule, in_order=False)
 
 
 def map_trial(images: BagImages, map_path: str | Path, protocol: Protocol) -> Trial:
@@ -183,3 +183,9 @@ def _answers(
 def _posed_frames(images: BagImages, left_out: LeftOut) -> Iterator[PosedFrame]:
     with Bag(images.path) as bag:
         yield from frames_of_bag(bag, images.topic, images.trajectory, left_out.add)
+
+
+def _short(dataset: str) -> str:
+    """Return the name of a dataset: its folder, or that of its file with a general name."""
+    path = Path(dataset).resolve()
+    return path.parent.name if path.stem == 'ground_truth' else path.name

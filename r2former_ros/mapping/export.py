@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The places of a map for other programs: TUM, COLMAP and hloc, GeoJSON."""
+"""Export the places of a map for other programs: TUM, COLMAP and hloc, GeoJSON."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..maps.place_map import PlaceMap
 from ..maps.sessions import origin_of, session_of, sessions_of
 from ..records import Place, Pose, StampedPose
 from ..sources.trajectory_files import write_tum
+from .reencode import picture_of
 
 COLMAP_HEAD = (
     '# Image list with two lines of data per image:\n'
@@ -26,19 +27,40 @@ COLMAP_HEAD = (
 )
 
 
+CAMERAS_HEAD = (
+    '# Camera list with one line of data per camera:\n'
+    '#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]\n'
+)
+GUESSED = (
+    '# A map does not hold the calibration. The focal length is a guess, as COLMAP makes it\n'
+    '# (1.2 times the longer side): replace this line by yours, or let COLMAP refine it.\n'
+)
+GUESSED_FOCAL = 1.2
+UNKNOWN_SIZE = (640, 480)
+
+
 def export_tum(place_map: PlaceMap, out: str | Path) -> int:
-    """Write ``stamp_s x y z qx qy qz qw`` a place, in the map frame; return how many."""
+    """
+    Write ``stamp_s x y z qx qy qz qw`` per place, in the map frame; return how many.
+
+    :raises MapError: if a place has no stamp, as pictures whose poses came without one.
+    """
     posed = _posed(place_map)
+    unstamped = sum(place.stamp_ns == 0 for place, _ in posed)
+    if unstamped > 1:  # one may be the first of a simulation, whose clock starts at 0
+        raise MapError(f'{place_map.location}: {unstamped} of {len(posed)} places with a pose '
+                       'have no stamp, which TUM needs',
+                       'build the map from poses with a column t_s or stamp_ns')
     write_tum(out, [StampedPose(place.stamp_ns, pose) for place, pose in posed])
     return len(posed)
 
 
 def export_colmap(place_map: PlaceMap, folder: str | Path) -> int:
     """
-    Write ``images.txt`` as COLMAP and ``image_list.txt`` as hloc read it; return how many.
+    Write a COLMAP model without points, and ``image_list.txt`` for hloc; return how many images.
 
     COLMAP's poses are ``camera_T_map`` in optical axes. All images belong to camera 1, whose
-    ``cameras.txt`` is left to who knows the calibration: a map does not.
+    focal length in ``cameras.txt`` is a guess, because a map does not hold the calibration.
     """
     posed = _posed(place_map)
     folder = Path(folder)
@@ -50,20 +72,31 @@ def export_colmap(place_map: PlaceMap, folder: str | Path) -> int:
         values = ' '.join(f'{number:.9f}' for number in numbers)
         lines.append(f'{place.place_id} {values} 1 {place.source}\n\n')
     _write(folder / 'images.txt', ''.join(lines))
+    _write(folder / 'cameras.txt', _guessed_camera(place_map, posed[0][0]))
+    _write(folder / 'points3D.txt', '')
     _write(folder / 'image_list.txt', ''.join(f'{place.source}\n' for place, _ in posed))
     return len(posed)
 
 
+def _guessed_camera(place_map: PlaceMap, place: Place) -> str:
+    """Return ``cameras.txt``, with the size of the image that a place was built from, if known."""
+    image = picture_of(place_map, place)
+    height, width = UNKNOWN_SIZE[::-1] if image is None else image.shape[:2]
+    focal = GUESSED_FOCAL * max(width, height)
+    camera = f'1 SIMPLE_PINHOLE {width} {height} {focal:g} {width / 2:g} {height / 2:g}\n'
+    return CAMERAS_HEAD + GUESSED + camera
+
+
 def export_geojson(place_map: PlaceMap, out: str | Path) -> int:
     """
-    Write a point a place, longitude and latitude on WGS 84, with its heading; return how many.
+    Write a point per place, longitude and latitude on WGS 84, with its heading; return how many.
 
-    :raises MapError: if the map does not know where on the earth it lies.
+    :raises MapError: if the map has no geographic origin.
     """
     origin = origin_of(place_map)
     if origin is None:
-        raise MapError(f'{place_map.location}: its frame has no known place on the earth; only a '
-                       'map built from sensor_msgs/NavSatFix has')
+        raise MapError(f'{place_map.location}: has no geographic origin; only a map built from '
+                       'sensor_msgs/NavSatFix has one')
     posed, sessions = _posed(place_map), sessions_of(place_map)
     positions = latitude_longitude(np.array([pose[:2, 3] for _, pose in posed]), origin)
     features = [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A map for other weights, from the source images where they can be read, else the thumbnails."""
+"""Encode a map again, from its source images if they can be read, else from its thumbnails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Lookup = Callable[[Place], Image | None]
 
 @dataclass
 class ReencodingSummary:
-    """Where the images came from: places by source, from thumbnails, or left out without one."""
+    """Number of places by where their image came from; those without one are left out."""
 
     from_source: int = 0
     from_thumbnail: int = 0
@@ -87,7 +87,7 @@ def _reencode(
     mapper: Mapper, place_map: PlaceMap, place: Place, lookup: Lookup,
     camera: MountedCamera | None, summary: ReencodingSummary,
 ) -> bool:
-    """Add a place anew and count where its image came from; say whether there was one."""
+    """Encode a place and count where its image came from; return False if it has none."""
     stored = place_map.thumbnail(place.place_id)
     image = lookup(place)
     if image is not None:
@@ -107,9 +107,20 @@ def _reencode(
     return True
 
 
+def picture_of(place_map: PlaceMap, place: Place) -> Image | None:
+    """Return the image a place was built from, else its thumbnail; None if it has neither."""
+    session = session_of(sessions_of(place_map), place.place_id)
+    with _images_of(session, None) as lookup:
+        image = lookup(place)
+    stored = place_map.thumbnail(place.place_id)
+    if image is None and stored:
+        return decode_picture(stored, f'thumbnail of place {place.place_id}')
+    return image
+
+
 @contextmanager
 def _images_of(session: Session, look_in: str | Path | None) -> Iterator[Lookup]:
-    """Open what a session was built from; nothing is found where that has gone."""
+    """Open what a session was built from; the lookup finds nothing if it is gone."""
     path = Path(look_in) / Path(session.path).name if look_in else Path(session.path)
     if not session.kind or not path.exists():
         yield lambda place: None
@@ -130,7 +141,7 @@ def _picture(path: Path) -> Image | None:
 
 @contextmanager
 def _bag_images(path: Path) -> Iterator[Lookup]:
-    """Read a bag along with its places, which are asked for in the order of recording."""
+    """Read a bag in step with its places, which are looked up in the order of recording."""
     with ExitStack() as stack:
         try:
             bag = stack.enter_context(Bag(path))
@@ -141,7 +152,7 @@ def _bag_images(path: Path) -> Iterator[Lookup]:
 
 
 class BagImages:
-    """The pictures of one topic by stamp, for stamps that ascend."""
+    """The pictures of one topic by ascending stamp."""
 
     def __init__(self, bag: Bag) -> None:
         self._bag = bag
@@ -149,7 +160,7 @@ class BagImages:
         self._next: Frame | None = None
 
     def image_of(self, place: Place) -> Image | None:
-        """Return the picture a place was made from, None where the bag has it no more."""
+        """Return the picture a place was built from, None if the bag no longer has it."""
         if self._frames is None:
             topic = place.source.split(':')[1]  # BAG:TOPIC:STAMP, see frame_sources
             self._frames = self._bag.images(topic, on_bad_frame=lambda error: None)

@@ -140,10 +140,10 @@ def _strip(checkpoint: Any, path: Path) -> StateDict:
             or not all(isinstance(key, str) for key in state) \
             or not all(map(torch.is_tensor, state.values())):
         raise WeightsError(f'{path}: holds no model_state_dict of named tensors')
-    state = _unwrapped(state)
-    if 'cls_token' in state:  # stage one saves the bare backbone
-        state = {f'backbone.{key}': value for key, value in state.items()}
-    return state
+    tensors = _unwrapped(state)
+    if 'cls_token' in tensors:  # stage one saves the bare backbone
+        tensors = {f'backbone.{key}': value for key, value in tensors.items()}
+    return tensors
 
 
 def _unwrapped(state: StateDict) -> StateDict:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,11 +16,13 @@ from fakes import FakeModel, picture
 
 from r2former_ros.cli import main
 from r2former_ros.config import Config
+from r2former_ros.evaluation.outcomes import RERANK, Outcome, Query, Ranking
+from r2former_ros.evaluation.report.exports import write_msls
 from r2former_ros.evaluation.report.overlays import attention_overlay
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
 from r2former_ros.model.preprocess import InputSpec
-from r2former_ros.records import Frame, LocalFeatures, PosedFrame, StampedPose
+from r2former_ros.records import Frame, LocalFeatures, Place, PosedFrame, StampedPose
 from r2former_ros.sources.bag_writer import BagWriter
 from r2former_ros.sources.trajectory_files import read_trajectory
 
@@ -53,12 +56,28 @@ def test_the_page_needs_no_network_and_shows_what_it_should(out):
     page = (out / 'report.html').read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert all(source.startswith('data:image/') for source in sources)
-    # Curves, recall, plan; four queries, each with matches, attention and three candidates.
-    assert len(sources) == 3 + 4 * 5
+    # Plan, time, two curves, two of the score; four queries, each with matches, attention and
+    # three candidates; the wrong one with the true place.
+    assert len(sources) == 6 + 4 * 5 + 1
     assert '<script' not in page and '@import' not in page
-    for text in ('right within 4 m', 'hog', 'auc_pr', 'Effective settings', 'Made by',
-                 'min_score', 'wrong: place 1', 'right: place 5', 'mutual best patches'):
+    for text in ('right within 4 m', 'hog', 'auc_pr', 'Effective settings', 'Command',
+                 'min_score', 'wrong: place 1, 50.0 m away', 'right: place 5, 0.0 m away',
+                 'the true place 6, 0.0 m away', 'mutual best patches', 'abstained',
+                 'The first answer is right for 75.0% of 4 queries', 'Reliability',
+                 'Sparsification', '0.301 to 0.954'):
         assert text in page, text
+
+
+def test_the_head_says_when_where_and_how_well_and_names_no_path(out):
+    page = (out / 'report.html').read_text()
+    (head,) = re.findall(r'<h1>(.*?)</h1>', page)
+    assert head == 'Evaluation: bag bag on map site.r2map'
+    result = json.loads((out / 'report.json').read_text())
+    assert result['date'][:10] in page and result['machine']['cpu'] in page
+    assert result['device'] in page
+    low, high = result['recall_intervals']['rerank']['recall@1']
+    assert low < result['rerank']['recall@1'] < high
+    assert page.count('type="checkbox"') == page.count('<img ')  # each can be enlarged
 
 
 def test_json_and_csv_hold_the_same_figures(out):
@@ -102,6 +121,20 @@ def test_a_dataset_is_exported_for_the_tools_of_msls(tmp_path, monkeypatch):
     assert read.shape == (2, 4)
     assert read[:, :2].tolist() == [['qA', 'dA'], ['qB', 'dB']]
     assert not (out / 'accepted.tum').exists()
+    result = json.loads((out / 'report.json').read_text())
+    # Row 0 of the ground truth's database is place 1: the names join them.
+    assert result['per_query'][0]['positives'] == [1]
+    assert Path(result['sources']['1']).name == 'dA.png'
+
+
+def test_a_prediction_file_of_ambiguous_keys_is_not_written(tmp_path):
+    places = {1: Place(1, 0, None, 'a/0001.png'), 2: Place(2, 0, None, 'b/0001.png')}
+    outcomes = [Outcome(Query('q/x.png'), {RERANK: Ranking((1, 2), 0.5)})]
+    assert not write_msls(tmp_path / 'p.csv', outcomes, places)
+    assert not (tmp_path / 'p.csv').exists()
+    places[2] = Place(2, 0, None, 'b/0002.png')
+    assert write_msls(tmp_path / 'p.csv', outcomes, places)
+    assert (tmp_path / 'p.csv').read_text() == 'x 0001 0002\n'
 
 
 def test_attention_tints_the_patches_that_were_selected():
@@ -140,4 +173,4 @@ def test_the_page_fits_a_phone_and_a_desktop(out, tmp_path, width):
     assert said, done.stdout[-300:]
     needed, window, loaded, images = said.groups()
     assert int(window) == width and int(needed) <= width
-    assert loaded == 'true' and int(images) == 23
+    assert loaded == 'true' and int(images) == 27

@@ -179,6 +179,8 @@ def test_exports_put_places_where_they_are(tmp_path):
     assert (key, camera, name) == ('2', '1', '1')
     assert np.allclose(inverse(optical_T_map) @ BODY_T_OPTICAL.T, pose_from_yaw(5, 0, 0.3),
                        atol=1e-6)
+    camera = (tmp_path / 'colmap' / 'cameras.txt').read_text().splitlines()[-1]
+    assert camera == '1 SIMPLE_PINHOLE 64 48 76.8 32 24'
     points = json.loads((tmp_path / 'm.geojson').read_text())['features']
     longitude, latitude = points[2]['geometry']['coordinates']
     assert np.allclose(local_east_north(latitude, longitude, HERE), [[10, 0]], atol=1e-3)
@@ -206,6 +208,15 @@ def test_sessions_of_satellite_fixes_share_one_zero(tmp_path):
         there.append(path, frames(1))
     with pytest.raises(MapError, match='have another zero'):
         here.append(make(tmp_path / 'b.r2map'), frames(1))
+
+
+def test_places_without_stamps_are_not_exported_as_tum(tmp_path):
+    unstamped = [replace(one, frame=replace(one.frame, stamp_ns=0)) for one in frames(3)]
+    build_map(FakeModel(), tmp_path / 'a.r2map', unstamped, Config())
+    with PlaceMap.open(tmp_path / 'a.r2map') as place_map, \
+            pytest.raises(MapError, match='3 of 3 places with a pose have no stamp.*t_s'):
+        export_tum(place_map, tmp_path / 'm.tum')
+    assert not (tmp_path / 'm.tum').exists()
 
 
 def test_reencoding_takes_the_source_where_it_is_there_else_the_thumbnail(tmp_path):

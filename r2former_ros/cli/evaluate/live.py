@@ -46,6 +46,7 @@ def live_outcomes(
         'live': {**run.counts, 'rate': arguments.rate},
         'latency_ms': latency_ms,
         'latency_p95_ms': {},
+        'memory_mb': run.memory_mb,
     }
 
 

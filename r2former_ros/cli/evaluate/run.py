@@ -160,8 +160,9 @@ def write_report(
     exports.write_predictions(out / 'preds', outcomes, places)
     if trial.in_order:
         exports.write_trajectories(out, outcomes, places, config.decision.min_score)
-    else:
-        exports.write_msls(out / 'msls_predictions.csv', outcomes, places)
+    elif not exports.write_msls(out / 'msls_predictions.csv', outcomes, places):
+        print('msls_predictions.csv: not written, because names of pictures are not unique keys',
+              file=sys.stderr)
     page = trial_report(trial, outcomes, result, model, config)
     (out / 'report.html').write_text(page, encoding='utf-8')
     print(f'report: {out / "report.html"}')
@@ -169,7 +170,7 @@ def write_report(
 
 def print_result(result: dict[str, Any]) -> None:
     """Print the question, the table of measures, and the cost."""
-    from ...evaluation.report.tables import number, table_rows
+    from ...evaluation.report.tables import memory_owner, number, table_rows
 
     print(f'{result["source"]}: {result["queries"]} queries, {result["database"]} database '
           f'images; {result["protocol"]}')
@@ -183,13 +184,13 @@ def print_result(result: dict[str, Any]) -> None:
     print(f'reranked score as decision: {decision}')
     for name in ('states', 'live'):
         if result.get(name):
-            print(f'{name}: ' + ', '.join(f'{key} {n}' for key, n in result[name].items()))
+            print(f'{name}: ' + ', '.join(f'{key} {n:g}' for key, n in result[name].items()))
     stages = ', '.join(
         f'{stage} {number(ms, 1)} ({number(result["latency_p95_ms"].get(stage), 1)})'
         for stage, ms in result['latency_ms'].items()
     )
     print(f'latency, median (p95) [ms]: {stages}')
-    print(f'memory, peak: {result["memory_mb"]:.0f} MiB; map: '
+    print(f'{memory_owner(result)}, peak: {result["memory_mb"]:.0f} MiB; map: '
           f'{result["map_bytes_per_place"] / 1024:.1f} KiB per place')
     if not result['weights']['trained']:
         print('untrained weights: these figures mean nothing')

@@ -12,7 +12,8 @@ from ..checks import require_map, require_output, require_output_folder
 
 def add_parser(actions: Any) -> None:
     """Register the action."""
-    text = 'Write the places that have poses as TUM, as COLMAP and hloc files, or as GeoJSON.'
+    text = ('Write the places that have poses as TUM, which needs stamps (t_s or stamp_ns in the '
+            'CSV of map build --poses), as COLMAP and hloc files, or as GeoJSON.')
     parser = actions.add_parser('export', help='write places as text', description=text)
     parser.add_argument('map', metavar='M.r2map')
     parser.add_argument('out', metavar='OUT', help='a file; for colmap a folder')

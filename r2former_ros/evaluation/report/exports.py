@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Results in the formats that others read: CSV, TUM, VPR-methods-evaluation, MSLS."""
+"""Results in the formats of other tools: CSV, TUM, VPR-methods-evaluation, MSLS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTED = 20
 
 
 def write_tables(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write ``methods.csv``, a row a measure, and ``queries.csv``, a row a query."""
+    """Write ``methods.csv``, a row per measure, and ``queries.csv``, a row per query."""
     with (folder / 'methods.csv').open('w', newline='', encoding='utf-8') as file:
         csv.writer(file).writerows(table_rows(result))
     with (folder / 'queries.csv').open('w', newline='', encoding='utf-8') as file:
@@ -27,7 +27,7 @@ def write_tables(folder: Path, result: Mapping[str, Any]) -> None:
 
 
 def query_rows(result: Mapping[str, Any]) -> list[list[Any]]:
-    """Return a head and a row a query: where it was, and each method's first answer."""
+    """Return a head and a row per query: its position, and each method's first answer."""
     methods = list(result['methods'])
     answered = [f'{method}_{value}' for method in methods
                 for value in ('place_id', 'score', 'first_right')]
@@ -49,9 +49,9 @@ def write_predictions(
     folder: Path, outcomes: Sequence[Outcome], places: Mapping[int, Place]
 ) -> None:
     """
-    Write a text file a query as VPR-methods-evaluation does (``save_file_with_paths``).
+    Write a text file per query as VPR-methods-evaluation does (``save_file_with_paths``).
 
-    Places are named by what they were made of: the path of the picture, or bag, topic and stamp.
+    Places are named by their source: the path of the picture, or bag, topic and stamp.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for row, one in enumerate(outcomes):
@@ -66,18 +66,25 @@ def write_predictions(
         (folder / f'{row:03d}.txt').write_text(text, encoding='utf-8')
 
 
-def write_msls(path: Path, outcomes: Sequence[Outcome], places: Mapping[int, Place]) -> None:
+def write_msls(path: Path, outcomes: Sequence[Outcome], places: Mapping[int, Place]) -> bool:
     """
     Write a prediction file as mapillary_sls's ``evaluate.py`` reads it: keys are file stems.
 
     All rows get the same number of predictions, because it is read as a matrix.
+
+    :returns: False, and nothing is written, if two queries or two places share a stem.
     """
+    keys = [Path(one.query.name).stem for one in outcomes]
+    place_keys = [Path(place.source).stem for place in places.values()]
+    if any(len(set(stems)) < len(stems) or any(set(stem) & set(' \t') for stem in stems)
+           for stems in (keys, place_keys)):
+        return False
     ranked = [one.rankings[RERANK].places for one in outcomes]
     count = min(LISTED, *map(len, ranked)) if ranked else 0
-    rows = [' '.join([Path(one.query.name).stem,
-                      *(Path(places[place_id].source).stem for place_id in row[:count])])
-            for one, row in zip(outcomes, ranked, strict=True)]
+    rows = [' '.join([key, *(Path(places[place_id].source).stem for place_id in row[:count])])
+            for key, row in zip(keys, ranked, strict=True)]
     path.write_text('\n'.join(rows) + '\n', encoding='utf-8')
+    return True
 
 
 def write_trajectories(

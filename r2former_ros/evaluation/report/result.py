@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from ...common.files import reason, replacing
 from ...config import Config, to_dict
 from ...errors import DatasetError
 from ...model import Model
+from ...records import Place
 from ..measures import (
     decision_measures,
     latency_percentiles,
     method_measures,
     peak_memory_mb,
+    recall_intervals,
     state_counts,
 )
-from ..outcomes import RERANK, RETRIEVAL, Outcome, outside, to_json
+from ..outcomes import RERANK, RETRIEVAL, STORED_PLACES, Outcome, outside, to_json
+from ..speed import machine
 from ..trial import Trial
 
 
@@ -32,7 +36,7 @@ def result_of(
     """
     Measure a trial.
 
-    ``retrieval`` and ``rerank`` stand at the top and, with every other method, in ``methods``.
+    ``retrieval`` and ``rerank`` are at the top level and, like every other method, in ``methods``.
     """
     places = trial.places()
     methods = {name: method_measures(outcomes, name) for name in outcomes[0].rankings}
@@ -41,6 +45,7 @@ def result_of(
         RETRIEVAL: methods[RETRIEVAL],
         RERANK: methods[RERANK],
         'methods': methods,
+        'recall_intervals': {name: recall_intervals(outcomes, name) for name in methods},
         'decision': decision_measures(outcomes, places, config.decision.min_score),
         'states': state_counts(outcomes) if trial.in_order else {},
         'queries': sum(not one.query.negative for one in outcomes),
@@ -58,9 +63,25 @@ def result_of(
                     'reranker_trained': model.origin.reranker_trained},
         'config': to_dict(config),
         'command': command,
+        'date': datetime.now().astimezone().isoformat(timespec='minutes'),
+        'machine': machine(str(model.device)),
+        'device': f'{model.device} ({model.backend})',
         'version': __version__,
         'per_query': [to_json(one) for one in outcomes],
+        'sources': _sources(outcomes, places),
     }))
+
+
+def _sources(outcomes: Sequence[Outcome], places: Mapping[int, Place]) -> dict[str, str]:
+    """
+    Return what each place in ``per_query`` was built from, by its id as text.
+
+    Ids count from 1 and join ``ground_truth.json``, whose rows count from 0, by these names.
+    """
+    named = {place_id for one in outcomes for place_id in (
+        *one.query.positives,
+        *(place for ranking in one.rankings.values() for place in ranking.places[:STORED_PLACES]))}
+    return {str(place_id): places[place_id].source for place_id in sorted(named)}
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -54,6 +55,8 @@ class LiveRun:
     hypotheses: dict[int, Hypotheses] = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
     diagnostics: dict[str, str] = field(default_factory=dict)
+    memory_mb: float = math.nan
+    """Peak resident memory of the node's process, in MiB."""
 
     def count(self, name: str) -> int:
         """Return a counter of the node: received, used, dropped or bad."""
@@ -147,12 +150,14 @@ class LiveNode:
 
         player.play(rate, count)
         self.settle()
+        self.run.memory_mb = self.memory_mb(peak=True)
         return self.run
 
-    def memory_mb(self) -> float:
-        """Return the resident memory of the node's process in MB (2^20 bytes)."""
+    def memory_mb(self, *, peak: bool = False) -> float:
+        """Return the resident memory of the node's process in MiB, or its peak so far."""
         status = Path(f'/proc/{self._process.pid}/status').read_text(encoding='utf-8')
-        line = next(one for one in status.splitlines() if one.startswith('VmRSS'))
+        name = 'VmHWM' if peak else 'VmRSS'
+        line = next(one for one in status.splitlines() if one.startswith(name))
         return int(line.split()[1]) / 1024
 
     def cpu_s(self) -> float:
