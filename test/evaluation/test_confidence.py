@@ -22,7 +22,7 @@ def test_without_trials_there_is_no_interval():
 
 
 def test_reliability_by_hand():
-    """Two answers at .05, one of them right; two at 1.0, both right; a score above 1 counts as 1."""
+    """Two answers at .05, one of them right; two at 1.0, both right; above 1 counts as 1."""
     reliability = Reliability.of([True, False, True, True], [0.05, 0.05, 1.0, 1.7])
     assert reliability.score.tolist() == pytest.approx([0.05, 1.0])
     assert reliability.right.tolist() == [0.5, 1.0]
