@@ -51,6 +51,7 @@ setup(
         'fast': ['numba>=0.60', 'openvino>=2025.0'],
         'onnx': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
         'postgres': ['psycopg[binary]>=3.1'],
+        'rerun': ['rerun-sdk>=0.23'],
         'slam': ['gtsam>=4.2'],
         'test': ['pytest', 'scikit-learn>=1.2'],
         'train': ['lightning-fabric>=2.4', 'tensorboard>=2.15'],

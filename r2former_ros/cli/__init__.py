@@ -20,7 +20,8 @@ from ..common.process import prepare_process
 from ..errors import R2FormerError
 from .options import brief
 
-COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights', 'train', 'bench')
+COMMANDS = ('demo', 'localize', 'map', 'evaluate', 'play', 'encode', 'weights', 'train', 'bench',
+            'completion')
 MODULES = {'map': '.map', 'evaluate': '.evaluate'}
 MISTAKE = 2
 INTERRUPTED = 130

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import operator
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,20 @@ def require_output_folder(path: str | Path | None) -> None:
     """
     if path is not None:
         require_writable(make_folder(path) / '.r2former')
+
+
+def require_rerun(path: str | None) -> None:
+    """
+    Check that a recording can be written; None passes.
+
+    :raises UsageError: if rerun-sdk is not installed.
+    :raises FileError: if the file cannot be written.
+    """
+    if path is None:
+        return
+    if find_spec('rerun') is None:
+        raise UsageError('--rerun needs rerun-sdk', 'pip install rerun-sdk')
+    require_output(path)
 
 
 def _kind(path: Any) -> str:

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
 from .cameras import add_camera, camera_of, check_camera
-from .checks import require_map, require_pictures
-from .options import add_common, config_from, notify, say_what_runs
+from .checks import require_map, require_pictures, require_rerun
+from .options import add_common, add_rerun, config_from, notify, say_what_runs
 
 if TYPE_CHECKING:
-    from ..records import Hypothesis, Recognition
+    from ..evaluation.report.recording import Recording
+    from ..recognizer import Recognizer
+    from ..records import Hypothesis, MountedCamera, Recognition
 
 
 def add_parser(commands: Any) -> None:
@@ -29,39 +32,64 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('--map', metavar='M.r2map', required=True)
     parser.add_argument('--json', action='store_true', help='print one JSON object per image')
     add_camera(parser)
+    add_rerun(parser)
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Localize the images in order."""
+    from ..evaluation.report.recording import Recording
     from ..recognizer import Recognizer
-    from ..records import Frame
-    from ..sources.pictures import read_image
 
     config = config_from(arguments)
     require_pictures(arguments.images)
     require_map(arguments.map)
     check_camera(arguments)
     camera = camera_of(arguments)[0]
+    require_rerun(arguments.rerun)
     recognizer = Recognizer.open(arguments.map, config, notify=notify)
     say_what_runs(recognizer.search.model)
     recognizer.search.warm_up()
     show = _json_line if arguments.json else _text_line
     bad = 0
-    for path in arguments.images:
-        try:
-            recognition = recognizer.recognize(Frame(0, read_image(path)), camera=camera)
-        except ImageError as error:
-            bad += 1
-            notify(f'left out: {error}')
-            if arguments.json:
-                print(json.dumps({'image': path, 'error': str(error)}), flush=True)
-            continue
-        print(show(path, recognition, recognizer.search.model.origin.trained), flush=True)
-    recognizer.close()
+    with ExitStack() as stack:
+        stack.callback(recognizer.close)
+        recording = None
+        if arguments.rerun:
+            search = recognizer.search
+            recording = stack.enter_context(
+                Recording(arguments.rerun, search.place_map, search.model.spec.input))
+        for path in arguments.images:
+            try:
+                recognition = _localize(recognizer, path, camera, recording)
+            except ImageError as error:
+                bad += 1
+                notify(f'left out: {error}')
+                if arguments.json:
+                    print(json.dumps({'image': path, 'error': str(error)}), flush=True)
+                continue
+            print(show(path, recognition, recognizer.search.model.origin.trained), flush=True)
     if bad == len(arguments.images):
         raise ImageError(f'none of {bad} pictures can be used')
+
+
+def _localize(
+    recognizer: Recognizer, path: str, camera: MountedCamera | None, recording: Recording | None
+) -> Recognition:
+    """Localize one image and record it, if that was asked for."""
+    from ..records import Frame
+    from ..sources.pictures import read_image
+
+    frame = Frame(0, read_image(path))
+    prepared = recognizer.search.prepare(frame)
+    recognition, features = recognizer.recognize_and_encode(prepared, camera=camera)
+    if recording is not None:
+        best = recognition.best
+        recording.add(
+            frame.image, features.local_features_of(0), best.place.place_id if best else None,
+            score=best.score if best else 0.0, state=recognition.state.value, name=path)
+    return recognition
 
 
 def _text_line(path: str, recognition: Recognition, trained: bool) -> str:

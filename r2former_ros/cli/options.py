@@ -58,6 +58,13 @@ def add_bag_source(group: argparse._ActionsContainer, *, per_bag: bool = False) 
         group.add_argument('--trajectory', metavar='F', help=text)
 
 
+def add_rerun(parser: argparse.ArgumentParser) -> None:
+    """Add the option that writes a recording for the Rerun viewer."""
+    parser.add_argument('--rerun', metavar='FILE.rrd',
+                        help='record pictures, matches, plan and scores for the Rerun viewer '
+                             '(needs rerun-sdk)')
+
+
 def config_from(arguments: argparse.Namespace) -> Config:
     """
     Collect the configuration of a command; with ``--print-config``, print it and exit.

@@ -13,8 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ..checks import require_output, require_output_folder, require_owner, require_range
-from ..options import add_common, config_from, say_left_out, say_what_runs, tracked
+from ..checks import (
+    require_output,
+    require_output_folder,
+    require_owner,
+    require_range,
+    require_rerun,
+)
+from ..options import add_common, add_rerun, config_from, say_left_out, say_what_runs, tracked
 from . import ablate as evaluate_ablate
 from . import compare as evaluate_compare
 from .source import (
@@ -50,6 +56,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument('--out', metavar='DIR',
                         help='write report.html, report.json, CSV and trajectories there')
     parser.add_argument('--json', metavar='FILE', help='write all results to a file')
+    add_rerun(parser)
     parser.add_argument('--live', action='store_true',
                         help='play the bag to the live node instead, in a separate process')
     parser.add_argument('--rate', type=float, help='replay speed with --live (default: 1)')
@@ -63,6 +70,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print a table and write what was asked for."""
     from ...evaluation.methods.registry import parse_methods
+    from ...evaluation.report.recording import record_trial
     from ...evaluation.report.result import result_of, write_result
     from ...model.loading import load_configured, wait_for_kernels
 
@@ -71,6 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_source(arguments)
     parse_methods(arguments.methods)
     require_output(arguments.json)
+    require_rerun(arguments.rerun)
     require_output_folder(arguments.out)
     given = given_source(arguments)
     model = with_cache(arguments, load_configured(config))
@@ -83,6 +92,9 @@ def run(arguments: argparse.Namespace) -> None:
         print_result(result)
         if arguments.json:
             write_result(Path(arguments.json), result)
+        if arguments.rerun:
+            record_trial(arguments.rerun, trial, outcomes, model, config.decision.min_score)
+            print(f'recording: {arguments.rerun}')
         if arguments.out:
             write_report(Path(arguments.out), trial, outcomes, result, model, config)
 
