@@ -51,17 +51,18 @@ class Illustrator:
     images: Mapping[str, Image]
 
     def row(self, outcome: Outcome) -> list[Picture]:
-        """Return matched patches, the query with its attention, answers, and the true place."""
+        """Return matched patches, the query with attention, the true place if missed, answers."""
         image, spec = self.images[outcome.query.name], self.model.spec.input
         pixels = preprocess(image, spec, self.model.device)
         features = self.model.encode(pixels).local_features_of(0)
         ranking = outcome.rankings[RERANK]
+        where = '' if outcome.query.positives else ', not in the map'
         overlay = Picture(jpeg(attention_overlay(image, features, spec)),
-                          f'query {outcome.query.name.split("/")[-1]}: attention')
-        candidates = [self._candidate(outcome, rank)
-                      for rank in range(len(ranking.places[:SHOWN_CANDIDATES]))]
+                          f'query {outcome.query.name.split("/")[-1]}{where}: attention')
         truth = [] if outcome.right(RERANK) else self._truth(outcome)
-        return [*self._match(image, features, ranking.places[0]), overlay, *candidates, *truth]
+        candidates = [self._candidate(outcome, rank)
+                      for rank in range(len(ranking.places[: SHOWN_CANDIDATES - len(truth)]))]
+        return [*self._match(image, features, ranking.places[0]), overlay, *truth, *candidates]
 
     def _match(
         self, image: Image, features: LocalFeatures, place_id: int

@@ -96,7 +96,7 @@ def setup(result: Mapping[str, Any]) -> str:
     if result['negatives']:
         text += f' ({result["negatives"]} of them given as negatives)'
     device = '' if machine['device'] == 'cpu' else f', {machine["device"]}'
-    return (f'{text}. {result["date"]}; {machine["cpu"]}{device}; running on '
+    return (f'{text}. {result["date"].replace("T", " ")}; {machine["cpu"]}{device}; running on '
             f'{result["device"]}. Weights {weights["fingerprint"]}: {weights["origin"]}. '
             f'r2former_ros {result["version"]}.')
 

@@ -22,6 +22,7 @@ GREY, LIGHT = '#9aa0a6', '#e8eaed'
 COLOURS = {RIGHT: '#1b8a3a', NEAR: '#e08a00', WRONG: '#c62828', ABSTAINED: '#5f7fbf'}
 STATE_COLOURS = {'localized': '#d9f0df', 'candidate': '#fdf0cf', 'lost': '#f7dcdc'}
 SIZE_IN = (4.6, 3.6)
+ERROR_TICKS_M = (0, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 RANKS = (1, 2, 3, 5, 10, 20, 50, 100)
 Judged = Mapping[str, tuple[Sequence[bool], Sequence[float]]]
 
@@ -136,7 +137,10 @@ def timeline_png(
         axes.scatter([seconds[row] for row in rows], [errors_m[row] for row in rows], s=14,
                      color=colour, label=f'{kind} ({len(rows)})', zorder=3)
     axes.set_yscale('symlog', linthresh=10)
-    axes.set_ylim(bottom=0)
+    top = max(np.nanmax(errors_m, initial=0.0) * 1.2, 10.0)
+    axes.set_ylim(0, top)
+    axes.set_yticks([m for m in ERROR_TICKS_M if m <= top], minor=False)
+    axes.yaxis.set_major_formatter('{x:g}')
     axes.set_xlabel('time [s]')
     axes.set_ylabel('error of the first answer [m]')
     axes.grid(color=LIGHT, lw=0.8)
