@@ -67,7 +67,7 @@ def test_compare_prints_runs_against_the_first_or_methods_of_one(tmp_path, capsy
 @pytest.mark.parametrize(('other', 'method', 'match'), [
     (result([1], prefix='p'), 'rerank', 'have no query in common'),
     (result([1], method='hog'), 'rerank', 'was not run with rerank; it has hog'),
-    ({'queries': 3}, 'rerank', 'is no result of r2former evaluate'),
+    ({'queries': 3}, 'rerank', 'is not a result of r2former evaluate'),
     (None, 'rerank', 'cannot be read as a result'),
 ])
 def test_what_cannot_be_compared_is_said_in_one_line(tmp_path, other, method, match, capsys):

@@ -92,7 +92,7 @@ def test_vlad_sums_residuals_of_the_nearest_word():
 
 def test_unknown_methods_and_maps_without_pictures_are_refused(tmp_path):
     assert parse_methods('hog') == ['retrieval', 'rerank', 'hog']
-    with pytest.raises(ConfigError, match='--methods dbow: choose from retrieval, rerank'):
+    with pytest.raises(ConfigError, match='dbow: no such method; choose from retrieval, rerank'):
         parse_methods('hog,dbow')
     config = with_values(Config(), {'map.thumbnail_width': 0})
     build_map(FakeModel(), tmp_path / 'm.r2map',

@@ -62,7 +62,7 @@ def test_the_page_needs_no_network_and_shows_what_it_should(out):
     assert '<script' not in page and '@import' not in page
     for text in ('right within 4 m', 'hog', 'auc_pr', 'Effective settings', 'Command',
                  'min_score', 'wrong: place 1, 50.0 m away', 'right: place 5, 0.0 m away',
-                 'the true place 6, 0.0 m away', 'mutual best patches', 'abstained',
+                 'the true place 6, 0.0 m away', 'mutual best patches', 'Abstained',
                  'The first answer is right for 75.0% of 4 queries', 'Reliability',
                  'Sparsification', '0.301 to 0.954'):
         assert text in page, text

@@ -13,7 +13,7 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.demo.town import Camera as TownCamera
 from r2former_ros.demo.town import Town
 from r2former_ros.geometry.poses import BODY_T_OPTICAL, distance_m, inverse, pose_from_yaw
-from r2former_ros.mapping.build import build_map
+from r2former_ros.mapping.build import MapBuilder, build_map
 from r2former_ros.mapping.landmarks import neighbours_of
 from r2former_ros.mapping.reencode import reencode_map
 from r2former_ros.maps.place_map import PlaceMap
@@ -146,7 +146,7 @@ def test_reencoding_adds_them_from_the_source_images(street, tmp_path):
     for one in frames:
         cv2.imwrite(str(folder / one.source), one.frame.image[..., ::-1])
     old, new = tmp_path / 'old.r2map', tmp_path / 'new.r2map'
-    build_map(FakeModel(), old, frames, SETTINGS, source=Source('images', str(folder)))
+    MapBuilder(FakeModel(), SETTINGS, source=Source('images', str(folder))).new(old, frames)
     summary = reencode_map(FakeModel(), old, new, SETTINGS, camera=CAMERA)
     assert (summary.from_source, summary.landmarks) == (7, 7)
     assert distance_m(refined(new, image).pose.map_T_base, beside) < 0.15
