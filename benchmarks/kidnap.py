@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from loop_closure import Drive, drifting, gardens_point
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from r2former_ros.cli.options import parse_setting
@@ -42,7 +43,8 @@ PER_LAP = 200
 SEED = 1
 ELLIPSE = 5.991
 """The square of the 95 % ellipse's radius, in deviations."""
-Seen = Sequence[Hypothesis]
+Seen = tuple[Sequence[Hypothesis], NDArray[np.float64]]
+"""What is to be decided on: hypotheses and their evidence."""
 Decided = tuple[State, Belief | None]
 
 
@@ -63,13 +65,13 @@ def opened(lap: Drive, path: Path, config: Config) -> Recognizer:
 
 
 def seen_in(recognizer: Recognizer, files: Sequence[Path], title: str) -> list[Seen]:
-    """Recognise pictures, each by itself; return what is to be decided on."""
-    check = recognizer.config.verification
-    recognitions = [recognizer.recognize(Frame(number, read_image(file)))
-                    for number, file in enumerate(tqdm(files, desc=title))]
-    return [[one for one in recognition.hypotheses
-             if not check.hypotheses or one.inliers >= check.min_inliers]
-            for recognition in recognitions]
+    """Search for pictures, each by itself."""
+    search, seen = recognizer.search, []
+    for file in tqdm(files, desc=title):
+        query = search.encode(search.prepare(Frame(0, read_image(file))))
+        _, trusted = search.verify(query, search.rerank(query, search.retrieve(query)))
+        seen.append((trusted, recognizer.judge.judge(query, trusted).evidence))
+    return seen
 
 
 def decided(
@@ -78,8 +80,8 @@ def decided(
     """Return what a new filter says of each image."""
     config: DecisionConfig = recognizer.config.decision
     decision = PlaceFilter(recognizer.search.places, config)
-    return [decision.decide(hypotheses, min_score=config.min_score, odom_T_camera=odom_T_camera)
-            for hypotheses, odom_T_camera in zip(seen, odometry, strict=True)]
+    return [decision.decide(hypotheses, evidence, odom_T_camera)
+            for (hypotheses, evidence), odom_T_camera in zip(seen, odometry, strict=True)]
 
 
 def error_m(belief: Belief | None, truth: StampedPose) -> float:

@@ -21,10 +21,9 @@ from scipy.spatial import cKDTree
 from .config import DecisionConfig
 from .geometry.poses import inverse
 from .maps.table import PlaceTable, Rows
+from .maps.trust import NEIGHBOUR_IDS
 from .records import Belief, Floats, Hypothesis, Matrix, Pose, State
 
-NEIGHBOUR_IDS = 2
-"""Places without poses count as near if their ids, in the order of driving, differ by this."""
 HEADING_VARIANCE_RAD2 = 0.25
 """A place is recognized within about 30 degrees of the heading it was mapped with."""
 ACTIVE_PLACES = 512
@@ -70,7 +69,7 @@ class Evidence:
     """
     What an image says for some places, relative to "not in the map".
 
-    ``rows`` (R,) ascend; ``ratio`` (R,) is the likelihood ratio from the scores; ``named`` (R,)
+    ``rows`` (R,) ascend; ``ratio`` (R,) is the likelihood ratio of the image; ``named`` (R,)
     says from 0 to 1 how far a place is among the named ones. ``rarity`` is the inverse share of
     the places that are named.
     """
@@ -118,28 +117,28 @@ class PlaceFilter:
     def decide(
         self,
         hypotheses: Sequence[Hypothesis],
-        *,
-        min_score: float,
+        evidence: Sequence[float] | Floats,
         odom_T_camera: Pose | None = None,
     ) -> tuple[State, Belief | None]:
         """
         Take the next image into account.
 
         :param hypotheses: best first.
-        :param min_score: the score at which a place and "not in the map" are equally likely.
+        :param evidence: per hypothesis, how much more likely the image is at its place than
+            outside the map; from 1 on, the best one makes the state candidate.
         :param odom_T_camera: pose of the camera from odometry, None if unknown.
         :returns: the state and the belief behind it; on an empty map the belief is None.
         """
         rows = [self._places.row_of(one.place.place_id) for one in hypotheses]
-        known = [(row, one) for row, one in zip(rows, hypotheses) if row is not None]
+        known = [(row, ratio) for row, ratio in zip(rows, evidence) if row is not None]
         if not self._count:
             return State.LOST, None
         motion = self._motion(odom_T_camera)
         back = self._predict(motion)
-        self._observe(self._evidence(known, min_score), back, self._scene_change(motion))
+        self._observe(self._evidence(known), back, self._scene_change(motion))
         row = self._most_probable(known[0][0] if known and motion is None else None)
         belief = self._summary(row)
-        good = known[0][0] if known and known[0][1].score >= min_score else None
+        good = known[0][0] if known and known[0][1] >= 1 else None
         self._state = self._next_state(
             belief.probability, agrees=good is not None and self._near(good, row),
             good=good is not None, jumped=self._jumped(row, motion))
@@ -202,17 +201,15 @@ class PlaceFilter:
         squared_m2 = ((self._positions[end] - centres[start]) ** 2).sum(axis=1)
         return start, end, np.exp(-squared_m2 / (2 * sigma_m**2))
 
-    def _evidence(
-        self, hypotheses: Sequence[tuple[int, Hypothesis]], min_score: float
-    ) -> Evidence:
+    def _evidence(self, named_rows: Sequence[tuple[int, float]]) -> Evidence:
         """
-        Weigh the places that hypotheses name, and those near them.
+        Weigh the places that hypotheses name, given as (row, ratio), and those near them.
 
-        A score is evidence for its own place; for the places around it, it is at most no evidence
+        A ratio is evidence for its own place; for the places around it, it is at most no evidence
         against them.
         """
-        odds = np.array([_odds(one.score) / _odds(min_score) for _, one in hypotheses])
-        first = np.array([row for row, _ in hypotheses], np.intp)
+        first = np.array([row for row, _ in named_rows], np.intp)
+        odds = np.array([ratio for _, ratio in named_rows])
         sigma_m = max(NAMED_SIGMA * self.config.agreement_radius_m, 1e-3)
         start, end, weights = self._reached(self._positions[first], sigma_m)
         rows = np.unique(np.concatenate([self._followed, self._belief.rows, end, first]))
@@ -227,7 +224,7 @@ class PlaceFilter:
         """
         Weigh each place by how much more likely the image is there than outside the map.
 
-        A score counts by its odds. Being named is evidence too, the more so the fewer places are
+        A ratio counts as it is. Being named is evidence too, the more so the fewer places are
         named; but a static scene keeps naming the same places, so it counts only once, when the
         camera comes back to the map, and again as the odometry moves on.
         """

@@ -18,13 +18,13 @@ from pathlib import Path
 from .common.progress import Notify, silent
 from .config import Config
 from .decision import PlaceFilter
-from .maps.calibration import calibration_for, with_threshold
+from .maps.judge import Judge
 from .maps.place_map import PlaceMap
 from .maps.refine import PoseRefiner, Refinement
 from .maps.search import PlaceSearch, Prepared
 from .model import ImageFeatures, Model
 from .model.loading import load_configured
-from .records import Frame, Hypothesis, MountedCamera, Pose, Recognition
+from .records import Frame, MountedCamera, Pose, Recognition
 
 
 class Recognizer:
@@ -45,9 +45,9 @@ class Recognizer:
         :raises MapError: if ``decision.false_accept_rate`` is set and the map is not calibrated.
         """
         self.search = search
-        self.filter = place_filter or PlaceFilter(search.places, search.config.decision)
+        self.judge = Judge(search)
+        self.filter = place_filter or PlaceFilter(search.places, self.judge.decision)
         self.refiner = refiner or PoseRefiner(search.place_map, search.config.refine)
-        self.use(search.config)
 
     @classmethod
     def open(
@@ -76,7 +76,7 @@ class Recognizer:
     @property
     def config(self) -> Config:
         """The settings in use; a false-accept rate has been turned into ``min_score``."""
-        return replace(self.search.config, decision=self.filter.config)
+        return replace(self.search.config, decision=self.judge.decision)
 
     def close(self) -> None:
         """Close the map."""
@@ -88,9 +88,9 @@ class Recognizer:
 
         :raises MapError: if they need a calibration that the map lacks; then nothing changes.
         """
-        self.calibration = calibration_for(self.search.place_map, config)
+        self.judge.use(config)
         self.search.config = config
-        self.filter.config = with_threshold(config, self.calibration).decision
+        self.filter.config = self.judge.decision
         self.refiner.use(config.refine)
 
     def recognize(
@@ -115,7 +115,7 @@ class Recognizer:
         camera: MountedCamera | None = None,
     ) -> tuple[Recognition, ImageFeatures]:
         """Recognize, and also return the features, for callers that reuse them."""
-        search, decision = self.search, self.filter.config
+        search = self.search
         latency_ms: dict[str, float] = {}
         with _timed(latency_ms, 'encode'):
             query = search.encode(prepared)
@@ -131,24 +131,24 @@ class Recognizer:
             with _timed(latency_ms, 'refine'):
                 refined = self.refiner.refine(prepared.frame.image, hypotheses, camera)
         with _timed(latency_ms, 'decide'):
-            state, belief = self.filter.decide(
-                trusted, min_score=decision.min_score, odom_T_camera=odom_T_camera)
+            measured = refined.pose.place_id if refined.pose else None
+            judgement = self.judge.judge(query, trusted, measured)
+            state, belief = self.filter.decide(trusted, judgement.evidence, odom_T_camera)
+            known = {one.place.place_id: probability for one, probability
+                     in zip(trusted, judgement.probabilities.tolist())}
         return Recognition(
             prepared.frame.stamp_ns,
             state,
-            tuple(map(self._with_probability, refined.hypotheses)),
+            tuple(replace(one, probability=known.get(one.place.place_id, math.nan))
+                  for one in refined.hypotheses),
             tuple(candidates),
             latency_ms,
             belief,
-            accepted=bool(trusted) and trusted[0].score >= decision.min_score,
-            pose=refined.pose,
-            not_refined=refined.reason,
+            judgement.accepted,
+            judgement.required,
+            refined.pose,
+            refined.reason,
         ), query
-
-    def _with_probability(self, hypothesis: Hypothesis) -> Hypothesis:
-        calibration = self.calibration
-        probability = calibration.probability(hypothesis.score) if calibration else math.nan
-        return replace(hypothesis, probability=probability)
 
 
 @contextmanager

@@ -236,7 +236,8 @@ class Recognition:
     ``candidates`` keeps the order of retrieval, to compare both rankings. ``latency_ms`` has one
     entry per stage: encode, retrieve, rerank, verify, decide. ``belief`` includes the earlier
     images; None on an empty map. ``accepted`` is about this image alone: its best hypothesis
-    reaches ``decision.min_score`` and passed the geometric check, if any.
+    passed the geometric check, if any, and reached ``required_probability`` or, if that is NaN,
+    ``decision.min_score``.
     """
 
     stamp_ns: int
@@ -246,6 +247,7 @@ class Recognition:
     latency_ms: dict[str, float] = field(default_factory=dict)
     belief: Belief | None = None
     accepted: bool = False
+    required_probability: float = math.nan
     pose: RefinedPose | None = field(default=None, compare=False)
     not_refined: str = ''
 

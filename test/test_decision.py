@@ -26,7 +26,13 @@ def make_filter(places=PLACES, **changes):
 def see(decision, *rows, score=0.95, odometry=None, min_score=0.5):
     """Show an image that names places, and return state and belief."""
     hypotheses = [Hypothesis(decision._places.at(row), 0.9, score) for row in rows]
-    return decision.decide(hypotheses, min_score=min_score, odom_T_camera=odometry)
+    return decision.decide(
+        hypotheses, [odds(score) / odds(min_score)] * len(hypotheses), odometry)
+
+
+def odds(probability):
+    """Return p / (1 - p)."""
+    return probability / max(1 - probability, 1e-15)
 
 
 def drive(decision, rows, **more):
@@ -148,7 +154,7 @@ def test_a_reset_forgets_and_an_empty_map_is_lost():
     drive(decision, range(40, 50))
     decision.reset()
     assert see(decision, 50)[0] is State.CANDIDATE
-    assert make_filter([]).decide([], min_score=0.5) == (State.LOST, None)
+    assert make_filter([]).decide([], []) == (State.LOST, None)
 
 
 def test_probabilities_stay_probabilities():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,7 @@ def _json_line(path: str, recognition: Recognition, trained: bool) -> str:
         'image': path,
         'state': recognition.state.value,
         'trained_weights': trained,
+        'accepted': recognition.accepted,
         'latency_ms': recognition.latency_ms,
         'hypotheses': [_as_dict(one) for one in recognition.hypotheses],
         'pose': _pose_dict(recognition),
@@ -148,6 +150,7 @@ def _as_dict(hypothesis: Hypothesis) -> dict[str, Any]:
         'score': hypothesis.score,
         'similarity': hypothesis.similarity,
         'inliers': hypothesis.inliers,
+        'probability': None if math.isnan(hypothesis.probability) else hypothesis.probability,
         'stamp_ns': place.stamp_ns,
         'source': place.source,
         'map_T_camera': pose,

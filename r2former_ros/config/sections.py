@@ -171,14 +171,25 @@ class DecisionConfig:
     """When hypotheses become a localization: a Bayes filter over the places of the map."""
 
     min_score: float = option(
-        0.5, 'Score at which "here" and "not in the map" are equally likely; a best score above '
-        'it makes the state candidate',
+        0.5, 'Score that the best hypothesis of an image must reach to be accepted, if no '
+        'probability is known or false_discovery_rate is 0',
         minimum=0.0, maximum=1.0, runtime=True,
     )
     false_accept_rate: float = option(
         0.0, 'Share of images from outside the map that may be accepted; sets the threshold from '
         'the calibration that r2former map calibrate stored in the map. 0: use min_score',
         minimum=0.0, maximum=0.5,
+    )
+    false_discovery_rate: float = option(
+        0.1, 'Share of wrong ones among the accepted answers of single images; sets the '
+        'probability that they must reach. 0: use min_score. No effect with weights that have no '
+        'fitted probability, or with false_accept_rate',
+        minimum=0.0, maximum=0.5, runtime=True,
+    )
+    evidence_score: float = option(
+        0.0, 'Score at which the filter over places finds "here" and "not in the map" equally '
+        'likely, for weights that have no fitted probability; 0: use min_score',
+        minimum=0.0, maximum=1.0, runtime=True,
     )
     agreement_frames: int = option(
         3, 'Consecutive images whose best places must agree before the state becomes localized',

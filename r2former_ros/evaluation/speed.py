@@ -189,7 +189,8 @@ def decide_stages(largest: int) -> Iterator[Stage]:
 
 
 def _decide(decision: PlaceFilter, seen: Iterator[list[Hypothesis]]) -> None:
-    decision.decide(next(seen), min_score=0.5)
+    hypotheses = next(seen)
+    decision.decide(hypotheses, [9.0] * len(hypotheses))
 
 
 def sizes(largest: int) -> list[int]:

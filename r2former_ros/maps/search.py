@@ -28,6 +28,7 @@ from ..records import (
     Keyframe,
     LocalFeatures,
     Place,
+    Vector,
 )
 from .features import preloaded
 from .index import PlaceIndex
@@ -35,6 +36,8 @@ from .place_map import PlaceMap
 
 KEPT_IN_USE = 32
 """Places whose unpacked local features are cached: several consumers ask for an image's best."""
+KEPT_DESCRIPTORS = 1024
+"""Places whose descriptors are cached."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,7 @@ class PlaceSearch:
         self.reranks = model.origin.reranker_trained or not model.origin.trained
         self.features = preloaded(place_map, self.config.map.preload_mb, model.device, notify)
         self.local_features = lru_cache(KEPT_IN_USE)(self._local_features)
+        self.descriptor = lru_cache(KEPT_DESCRIPTORS)(self._descriptor)
 
     def warm_up(self) -> None:
         """Run the network once, so that the first image does not wait for compilation."""
@@ -191,6 +195,9 @@ class PlaceSearch:
 
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
         return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
+
+    def _descriptor(self, place_id: int) -> Vector:
+        return self.features.of([place_id]).descriptor_of(0)
 
     def _local_features(self, place_id: int) -> LocalFeatures:
         return self.features.of([place_id]).local_features_of(0)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from ..config import Config, LoopClosureConfig
-from ..decision import NEIGHBOUR_IDS
 from ..geometry.poses import distance_m
 from ..geometry.relative_view import relative_view
 from ..mapping.build import keyframe_from
 from ..mapping.keyframes import KeyframeRule
 from ..maps.search import PlaceSearch
+from ..maps.trust import NEIGHBOUR_IDS
 from ..model import ImageFeatures
 from ..records import (
     NOT_VERIFIED,

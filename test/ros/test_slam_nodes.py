@@ -270,7 +270,7 @@ def test_a_false_accept_rate_asks_only_the_saved_map_for_a_calibration(
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path, 'map.path': saved,
                         'decision.false_accept_rate': 0.2})
     assert node.trigger_configure() == SUCCESS
-    assert node.configured.recognizer.calibration is not None
+    assert node.configured.recognizer.judge.calibration is not None
 
 
 def test_what_changes_at_run_time_reaches_the_own_past(make_node, tmp_path):  # noqa: F811
