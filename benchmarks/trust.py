@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from r2former_ros.cli.options import parse_setting
 from r2former_ros.config import Config, with_values
+from r2former_ros.evaluation.cache import cached
 from r2former_ros.geometry.verification import count_inliers
 from r2former_ros.mapping.build import create_map, keyframe_from
 from r2former_ros.maps.place_map import PlaceMap
@@ -436,37 +437,18 @@ def sites_of(data: Path, most: int) -> list[Site]:
     ]
 
 
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--data', type=Path, required=True)
-    parser.add_argument('--json', type=Path, required=True)
-    parser.add_argument('--fit', type=Path, help='write models fitted on everything')
-    parser.add_argument('--limit', type=int, default=100, help='queries per map and set, at most')
-    parser.add_argument('--foreign', type=int, default=40, help='foreign pictures per family')
-    parser.add_argument('--most', type=int, default=300, help='places per listed set, at most')
-    parser.add_argument('--rows', type=Path, help='keep the answers here, or take them from here')
-    parser.add_argument('--set', action='append', default=[], type=parse_setting,
-                        metavar='NAME=VALUE')
-    arguments = parser.parse_args()
-    config = with_values(Config(), {'map.thumbnail_width': 0, **dict(arguments.set)})
-    model = load_configured(config)
+def asked(model: Model, config: Config, arguments: argparse.Namespace) -> tuple[Bank, Rows]:
+    """Make the bank, ask all maps, and keep the answers if told to."""
     eyes = Eyes(model)
-    kept = arguments.rows
-    if kept and kept.exists():
-        stored = np.load(kept)
-        bank = Bank(stored['bank'], stored['sources'])
-        rows = Rows(**json.loads(str(stored['rows'])))
-    else:
-        bank = Bank.of(arguments.data, eyes, BANK)
-        rows = collect(
-            sites_of(arguments.data, arguments.most),
-            foreign_families(arguments.data, arguments.foreign), bank,
-            eyes=eyes, config=config, limit=arguments.limit)
-        if kept:
-            np.savez(kept, bank=bank.descriptors, sources=bank.sources,
-                     rows=json.dumps(asdict(rows)))
-    report(Table(rows), bank, model, arguments)
+    bank = Bank.of(arguments.data, eyes, BANK)
+    sites = [one for one in sites_of(arguments.data, arguments.most)
+             if not arguments.maps or one.name in arguments.maps]
+    rows = collect(sites, foreign_families(arguments.data, arguments.foreign), bank,
+                   eyes=eyes, config=config, limit=arguments.limit)
+    if arguments.rows:
+        np.savez(arguments.rows[0], bank=bank.descriptors, sources=bank.sources,
+                 rows=json.dumps(asdict(rows)))
+    return bank, rows
 
 
 def report(
@@ -489,6 +471,38 @@ def report(
     if arguments.fit:
         Trust(model.fingerprint, *table.fit(np.ones(len(table.site), bool)), thresholds,
               bank.descriptors).save(arguments.fit)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--data', type=Path, required=True)
+    parser.add_argument('--json', type=Path, required=True)
+    parser.add_argument('--fit', type=Path, help='write models fitted on everything')
+    parser.add_argument('--limit', type=int, default=100, help='queries per map and set, at most')
+    parser.add_argument('--foreign', type=int, default=40, help='foreign pictures per family')
+    parser.add_argument('--most', type=int, default=300, help='places per listed set, at most')
+    parser.add_argument('--maps', nargs='*', help='only these')
+    parser.add_argument('--rows', type=Path, nargs='+',
+                        help='keep the answers in this file; if all given ones are there, use them')
+    parser.add_argument('--cache', type=Path, help='keep encoded pictures in this folder')
+    parser.add_argument('--set', action='append', default=[], type=parse_setting,
+                        metavar='NAME=VALUE')
+    arguments = parser.parse_args()
+    config = with_values(Config(), {'map.thumbnail_width': 0, **dict(arguments.set)})
+    model = load_configured(config)
+    if arguments.cache:
+        model = cached(model, arguments.cache)
+    if arguments.rows and all(path.exists() for path in arguments.rows):
+        parts = [np.load(path) for path in arguments.rows]
+        bank = Bank(parts[0]['bank'], parts[0]['sources'])
+        rows = Rows()
+        for part in parts:
+            for name, column in json.loads(str(part['rows'])).items():
+                getattr(rows, name).extend(column)
+    else:
+        bank, rows = asked(model, config, arguments)
+    report(Table(rows), bank, model, arguments)
 
 
 if __name__ == '__main__':
