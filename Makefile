@@ -10,16 +10,19 @@ COMMA := ,
 OUT ?= demo_out
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench docs reference clean
+.PHONY: help venv demo test test-matrix lint bench docs reference clean
 
 help:  ## show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 demo: venv  ## see a camera localize itself in a synthetic town (pictures in demo_out/)
 	$(VENV)/bin/r2former demo --out $(OUT)
 
 test: venv  ## run all tests
 	$(PYTHON) -m pytest
+
+test-matrix:  ## run them on Python 3.10 to 3.14 and on ROS 2 Kilted and Jazzy; says what cannot be run here
+	python3 .ci/matrix.py
 
 lint: venv  ## check style and types
 	$(VENV)/bin/ruff check .
@@ -53,4 +56,4 @@ $(NEEDS): $(wildcard requirements/*.txt)
 	touch $@
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(OUT) docs/_build build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .matrix $(OUT) docs/_build build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
