@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start the localizer with loop closure, and the pose graph that consumes it."""
+"""Start the localizer with loop closure, and the pose graph that uses its loop closures."""
 
 from pathlib import Path
 
@@ -21,19 +21,24 @@ from launch_ros.substitutions import FindPackageShare
 PACKAGE = 'r2former_ros'
 YES = ('true', '1', 'yes', 'on')
 ARGUMENTS = {
-    'map': ('', 'A saved .r2map to close loops on as well; empty: only this drive'),
+    'map': ('', 'A saved .r2map to close loops on as well; empty: this drive only'),
     'image': ('/camera/image_raw', 'Image topic'),
     'camera_info': (
         '/camera/camera_info', 'Intrinsics of the camera, for relative rotations; may be silent'),
     'odom': ('/odom', 'Odometry topic'),
-    'image_transport': ('', 'raw or compressed; where empty, as in params_file'),
-    'weights': ('', 'Preset or .safetensors file; where empty, as in params_file'),
-    'device': ('', 'auto, cpu, cuda or cuda:N; where empty, as in params_file'),
+    'image_transport': ('', 'raw or compressed; if empty, as in params_file'),
+    'weights': ('', 'Preset or .safetensors file; if empty, as in params_file'),
+    'device': ('', 'auto, cpu, cuda or cuda:N; if empty, as in params_file'),
     'tum': ('', 'File the corrected trajectory is written to; empty: none'),
     'autostart': ('true', 'Configure and activate the localizer'),
     'namespace': ('', 'Namespace of both nodes'),
-    'use_sim_time': ('', 'true: take the time from /clock; where empty, as in params_file'),
+    'use_sim_time': ('', 'true: take the time from /clock; if empty, as in params_file'),
     'log_level': ('info', 'debug, info, warn or error'),
+    'respawn': (
+        'false', 'true: start the localizer again if it crashes, and take it to active again'),
+    'required': ('true', 'true: end the whole launch, with an error, when one of the nodes ends'),
+    'initialpose': (
+        '', 'Topic for the first pose after each loss, such as /initialpose; empty: none'),
 }
 NOT_OF_LOCALIZER = ('camera_info', 'tum')
 
@@ -68,7 +73,7 @@ def start(context: LaunchContext):
 
 
 def pose_graph(given: dict[str, str]) -> Node:
-    """Make the back end; it hears the localizer of its own namespace."""
+    """Make the back end, which listens to the localizer of its own namespace."""
     overrides = {}
     if given['tum']:
         overrides['pose_graph.tum_path'] = ParameterValue(given['tum'], value_type=str)
@@ -83,4 +88,11 @@ def pose_graph(given: dict[str, str]) -> Node:
         remappings=[('odom', given['odom']), ('loop_closures', 'localizer/loop_closures')],
         arguments=['--ros-args', '--log-level', given['log_level']],
         output='screen',
+        on_exit=[OpaqueFunction(function=end)] if given['required'].lower() in YES else None,
     )
+
+
+def end(context: LaunchContext):
+    """End the launch because the pose graph has ended, unless the launch is ending anyway."""
+    if not context.is_shutdown:
+        raise RuntimeError('pose_graph has ended: see its own lines')

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Loop closures and poses for other back ends; ``docs/slam.md`` shows each in use.
+Loop closures and poses for other back ends; ``docs/slam.md`` shows each of them in use.
 
-Messages of packages that may be absent are imported where they are made.
+Message packages that may be absent are imported where they are needed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -25,13 +26,14 @@ from ..geometry.poses import inverse, quaternion_xyzw
 from ..records import LoopClosure, Pose, State
 from .conversions import header_from, pose_from
 from .interface import LATCHED
+from .spinning import run
 
 RTABMAP_USER_CLOSURE = 4
 """``rtabmap::Link::kUserClosure``."""
 
 
 class NodeIds:
-    """Ids of another back end's nodes by stamp: what a loop closure is attached to."""
+    """Ids of another back end's nodes by stamp, to attach loop closures to."""
 
     def __init__(self, tolerance_ns: int = 500_000_000) -> None:
         self._tolerance_ns = tolerance_ns
@@ -39,12 +41,15 @@ class NodeIds:
         self._ids: list[int] = []
 
     def add(self, stamp_ns: int, node_id: int) -> None:
-        """Remember a node; stamps ascend."""
+        """Remember a node; where the clock was set back, forget those before it."""
+        if self._stamps and stamp_ns < self._stamps[-1]:
+            self._stamps.clear()
+            self._ids.clear()
         self._stamps.append(stamp_ns)
         self._ids.append(node_id)
 
     def at(self, stamp_ns: int) -> int | None:
-        """Return the node nearest to a stamp, None where there is none within the tolerance."""
+        """Return the node nearest to a stamp, None if none is within the tolerance."""
         after = bisect_left(self._stamps, stamp_ns)
         near = [(abs(self._stamps[row] - stamp_ns), self._ids[row])
                 for row in (after - 1, after) if 0 <= row < len(self._stamps)]
@@ -54,7 +59,7 @@ class NodeIds:
 
 def constraint(loop: LoopClosure, config: PoseGraphConfig) -> tuple[Pose, NDArray[np.float64]]:
     """
-    Say what a loop closure means: ``place_T_query`` (4, 4) and its covariance (6, 6).
+    Return the measurement of a loop closure: ``place_T_query`` (4, 4) and covariance (6, 6).
 
     The covariance is over x, y, z, roll, pitch, yaw, in m^2 and rad^2.
     """
@@ -73,8 +78,8 @@ def pose_graph_edge(
     """
     Make a ``pose_graph_tools_msgs/PoseGraphEdge`` from the place's node to the query's.
 
-    :returns: None where one of them has no node, or the place is in a saved map.
-    :raises ConfigError: if the message package is not there.
+    :returns: None if one of them has no node, or the place is in a saved map.
+    :raises ConfigError: if the message package is not installed.
     """
     ends = _ends(loop, ids)
     if ends is None:
@@ -95,8 +100,8 @@ def rtabmap_request(loop: LoopClosure, ids: NodeIds, config: PoseGraphConfig) ->
     """
     Make the request of RTAB-Map's service ``add_link``, from the query's node to the place's.
 
-    :returns: None where one of them has no node, or the place is in a saved map.
-    :raises ConfigError: if the message package is not there.
+    :returns: None if one of them has no node, or the place is in a saved map.
+    :raises ConfigError: if the message package is not installed.
     """
     ends = _ends(loop, ids)
     if ends is None:
@@ -118,8 +123,8 @@ class InitialPose(Node):
     """
     Hand the first pose after each loss to ``initialpose``, for AMCL and slam_toolbox.
 
-    Only the first: each message makes them begin again. The pose is the camera's; where it is
-    far from the base, set ``initialpose`` from a node that knows the transform.
+    Only the first, because each message makes them begin again. The pose is the camera's: if that
+    is far from the base, publish ``initialpose`` from a node that knows the transform.
     """
 
     def __init__(self) -> None:
@@ -131,14 +136,26 @@ class InitialPose(Node):
         self.create_subscription(String, 'localizer/state', self.on_state, LATCHED)
 
     def on_state(self, message: String) -> None:
-        """Note that the localizer is lost."""
+        """Note when the localizer is lost."""
         self._lost = self._lost or message.data == State.LOST.value
 
     def on_pose(self, message: PoseWithCovarianceStamped) -> None:
-        """Pass the first pose on; the localizer sends none unless it is localized."""
+        """Forward the first pose; the localizer sends poses only while localized."""
         if self._lost:
             self._lost = False
             self._publisher.publish(message)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run ``initial_pose`` until it is interrupted."""
+    rclpy.init(args=args)
+    node = InitialPose()
+    try:
+        run(node)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
 
 
 def _ends(loop: LoopClosure, ids: NodeIds) -> tuple[int, int] | None:

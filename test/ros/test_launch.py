@@ -14,7 +14,7 @@ LAUNCH = ROOT / 'launch' / 'localize.launch.py'
 SLAM = LAUNCH.with_name('slam.launch.py')
 ARGUMENTS = {
     'map', 'image', 'odom', 'image_transport', 'weights', 'device', 'params_file', 'autostart',
-    'namespace', 'use_sim_time', 'log_level',
+    'namespace', 'use_sim_time', 'log_level', 'respawn', 'required', 'initialpose',
 }
 
 
@@ -87,6 +87,11 @@ def test_the_pose_graph_hears_the_localizer():
     module, context = module_of(SLAM), LaunchContext()
     given = {name: default for name, (default, _) in module.ARGUMENTS.items()}
     node = module.pose_graph({**given, 'params_file': '', 'tum': '2026', 'use_sim_time': 'true'})
+    (ending,) = node._ExecuteLocal__on_exit
+    with pytest.raises(RuntimeError, match='pose_graph has ended'):
+        ending.execute(context)
+    context._set_is_shutdown(True)
+    assert ending.execute(context) is None
     assert evaluate_parameters(context, node._Node__parameters[-1:])[0] == {
         'pose_graph.tum_path': '2026', 'use_sim_time': True}
     pairs = [tuple(context.perform_substitution(*part) for part in pair)
@@ -103,6 +108,13 @@ def test_the_default_parameter_file_is_shown_by_its_path(path):
     assert Path(default.text).is_file()
 
 
+def nodes_in(actions):
+    """Return the actions that start a node."""
+    from launch_ros.actions import Node
+
+    return [one for one in actions if isinstance(one, Node)]
+
+
 @pytest.fixture
 def parameters():
     """Return what the launch file gives the node, by name, for some arguments' values."""
@@ -116,7 +128,7 @@ def parameters():
         context = LaunchContext()
         defaults = dict.fromkeys(ARGUMENTS, '') | {'autostart': 'false', 'image': '/camera'}
         context.launch_configurations.update(defaults | values)
-        (node,) = module.start(context)
+        (node,) = nodes_in(module.start(context))
         return evaluate_parameters(context, node._Node__parameters[-1:])[0]
 
     return given
@@ -134,3 +146,40 @@ def test_the_map_path_is_taken_as_text(parameters, path):
 @pytest.mark.parametrize(('text', 'value'), [('true', True), ('True', True), ('false', False)])
 def test_simulated_time_is_a_switch(parameters, text, value):
     assert parameters(use_sim_time=text) == {'use_sim_time': value}
+
+
+@pytest.fixture
+def started():
+    """Return what the launch file starts, by name of the executable, for some arguments."""
+    pytest.importorskip('launch_ros')
+    from launch import LaunchContext
+
+    module = module_of(LAUNCH)
+
+    def given(**values):
+        context = LaunchContext()
+        defaults = dict.fromkeys(ARGUMENTS, '') | {'autostart': 'true', 'image': '/camera'}
+        context.launch_configurations.update(defaults | values)
+        return module.start(context)
+
+    return given
+
+
+def test_a_node_that_starts_again_is_configured_again(started):
+    from launch.actions import RegisterEventHandler
+    from launch.event_handlers import OnProcessStart
+
+    actions = started(respawn='true')
+    handlers = [one.event_handler for one in actions if isinstance(one, RegisterEventHandler)]
+    assert [isinstance(one, OnProcessStart) for one in handlers] == [True, False, False]
+    assert actions[-1]._ExecuteLocal__respawn is True
+    assert started()[-1]._ExecuteLocal__on_exit is None
+    assert len(started(required='true')[-1]._ExecuteLocal__on_exit) == 1
+
+
+def test_initial_poses_are_handed_on_only_where_asked_for(started):
+    def executables(actions):
+        return [one._Node__node_executable for one in nodes_in(actions)]
+
+    assert executables(started()) == ['localizer']
+    assert executables(started(initialpose='/initialpose')) == ['localizer', 'initial_pose']
