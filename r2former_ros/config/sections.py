@@ -221,6 +221,14 @@ class DecisionConfig:
         unit='%', minimum=0.0, maximum=1000.0, runtime=True,
     )
 
+    def __post_init__(self) -> None:
+        if self.keep_probability > self.localized_probability:
+            raise ConfigError(
+                f'decision.keep_probability: {self.keep_probability:g} is above '
+                f'decision.localized_probability, {self.localized_probability:g}',
+                'a state that is reached must be one that can be kept: lower the first or raise '
+                'the second')
+
 
 @dataclass(frozen=True)
 class VerificationConfig:
@@ -466,9 +474,19 @@ class NodeConfig:
         5.0, 'Silence on the image topic after which a warning names it',
         unit='s', minimum=0.1, runtime=True,
     )
+    no_image_lost_s: float = option(
+        10.0, 'Time without a usable new image (silence, a frozen picture, a covered lens) after '
+        'which the state becomes lost',
+        unit='s', minimum=0.1, runtime=True,
+    )
     diagnostics_period_s: float = option(
         1.0, 'Time between messages on /diagnostics',
         unit='s', minimum=0.1, maximum=3600.0,
+    )
+    image_conversion: str = option(
+        'auto', 'What decodes images: own is this package, cv_bridge is that of ROS; auto is own, '
+        'and cv_bridge, if it works here, for encodings that own does not know',
+        choices=('auto', 'own', 'cv_bridge'),
     )
 
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -17,28 +18,41 @@ from ..model import Model
 from ..model.loading import compiling, load_configured
 from ..recognizer import Recognizer
 from ..sources.sixteen_bit import use_scaling
+from .decoding import decoder_of
 from .inputs import OdometryBuffer
-from .loop_reporter import LoopReporter
+from .loop_reporter import LoopReporter, end_map
 from .seen import Consumer
+
+Guard = Callable[[Callable[[], None]], AbstractContextManager[None]]
+
+
+def unguarded(abandon: Callable[[], None]) -> AbstractContextManager[None]:
+    """Guard nothing."""
+    return nullcontext()
 
 
 class Configured:
     """The recognizer on a saved map, the odometry buffer, and loop closure where enabled."""
 
-    def __init__(self, node: LifecycleNode, config: Config) -> None:
+    def __init__(
+        self, node: LifecycleNode, config: Config, guard: Guard = unguarded
+    ) -> None:
         """
         Load the weights, open the saved map, begin a map of this drive, and warm up.
 
+        :param guard: a context for this work, which may take long; it is given what to call
+            before the process ends in the middle of it.
         :raises R2FormerError: if something that the configuration names cannot be used; whatever
             was opened is closed again.
         """
         use_scaling(config.model.sixteen_bit)
         self.config = config
         self.odometry = OdometryBuffer()
+        self.decode = decoder_of(config.node.image_conversion)
         self.loops: LoopReporter | None = None
         self._node = node
         self._log = node.get_logger()
-        with ExitStack() as opened:
+        with guard(self._abandon), ExitStack() as opened:
             self.recognizer = self._open(opened)
             self.recognizer.search.warm_up()
             opened.pop_all()
@@ -56,15 +70,17 @@ class Configured:
         """What must see every image besides the node's own outputs."""
         return [self.loops.take] if self.loops else []
 
-    def check(self, values: dict[str, Any]) -> None:
+    def changed(self, values: dict[str, Any]) -> Config:
         """
-        Check settings that are about to change at run time, by their dotted names.
+        Return the settings with some changed at run time, by their dotted names.
 
-        :raises R2FormerError: if the open map cannot serve them.
+        :raises R2FormerError: if they contradict each other, or the open map cannot serve them.
         """
         known = {setting.name for setting in options()}
         given = {name: value for name, value in values.items() if name in known}
-        calibration_for(self.recognizer.search.place_map, with_values(self.config, given))
+        config = with_values(self.config, given)
+        calibration_for(self.recognizer.search.place_map, config)
+        return config
 
     def use(self, config: Config) -> None:
         """Apply settings that may change at run time."""
@@ -102,7 +118,13 @@ class Configured:
             **(self.loops.facts() if self.loops else {}),
             'weights': f'{model.spec.preset} {model.fingerprint} ({model.origin.text})',
             'device': str(model.device),
+            'odometry_skipped': str(self.odometry.skipped),
         }
+
+    def _abandon(self) -> None:
+        """Leave no file behind when the process ends while configuring."""
+        if self.loops is not None:
+            end_map(self.loops.place_map)
 
     def _open(self, opened: ExitStack) -> Recognizer:
         """Open the saved map and begin the drive; register with ``opened`` what to close."""

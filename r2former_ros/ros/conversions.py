@@ -3,12 +3,13 @@
 """
 Messages to records and back: the only place where quaternions and ROS times appear.
 
-Quaternions are xyzw. The layout of hypotheses is one point a hypothesis, best first; see
+Quaternions are xyzw. A message of hypotheses holds one point per hypothesis, best first; see
 ``HYPOTHESIS``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 
+from ..errors import PoseError
 from ..geometry.poses import pose_from_quaternion, quaternion_xyzw
 from ..records import (
     NOT_VERIFIED,
@@ -47,8 +49,14 @@ HYPOTHESIS = np.dtype([
     ('qx', '<f4'), ('qy', '<f4'), ('qz', '<f4'), ('qw', '<f4'),
     ('score', '<f4'), ('similarity', '<f4'), ('inliers', '<i4'), ('place_id', '<u4'),
     ('stamp_sec', '<i4'), ('stamp_nanosec', '<u4'),
+    ('x_m', '<f8'), ('y_m', '<f8'), ('z_m', '<f8'), ('probability', '<f4'),
 ])
-"""Position and orientation are NaN for a place whose pose is unknown; inliers -1: not verified."""
+"""
+Position and orientation are NaN for a place whose pose is unknown; inliers -1: not verified.
+
+x, y and z are float32, as viewers expect: 0.5 m apart at a UTM northing. x_m, y_m and z_m hold the
+same position in full. probability is that of being right, NaN if nothing tells it.
+"""
 
 LOOP = np.dtype(HYPOTHESIS.descr + [
     (f'view_{name}', '<f4') for name in ('qx', 'qy', 'qz', 'qw', 'dx', 'dy', 'dz')
@@ -56,8 +64,11 @@ LOOP = np.dtype(HYPOTHESIS.descr + [
 """A hypothesis, then the rotation of place_T_query and the unit vector to the query; or NaN."""
 
 POINT_FIELD_TYPES = {
-    'f4': PointField.FLOAT32, 'i4': PointField.INT32, 'u4': PointField.UINT32,
+    'f4': PointField.FLOAT32, 'f8': PointField.FLOAT64,
+    'i4': PointField.INT32, 'u4': PointField.UINT32,
 }
+ADDED_LATER = ('x_m', 'y_m', 'z_m', 'probability')
+"""Fields that recordings of earlier versions lack."""
 NS = 1_000_000_000
 
 
@@ -105,8 +116,12 @@ def hypotheses_message(
 
 
 def hypotheses_from(message: PointCloud2) -> Hypotheses:
-    """Read what ``hypotheses_message`` wrote."""
-    points = np.frombuffer(bytes(message.data), HYPOTHESIS)
+    """
+    Read what ``hypotheses_message`` wrote, now or in an earlier version.
+
+    :raises PoseError: if the message is of another kind, or a number in it is impossible.
+    """
+    points = _points(message, HYPOTHESIS)
     return Hypotheses(
         stamp_ns_from(message.header.stamp),
         message.header.frame_id,
@@ -126,9 +141,13 @@ def loop_message(loop: LoopClosure, frame_id: str) -> PointCloud2:
 
 
 def loops_from(message: PointCloud2) -> list[LoopClosure]:
-    """Read what ``loop_message`` wrote; whether in a saved map, its frame id tells."""
+    """
+    Read what ``loop_message`` wrote; its frame id tells whether the place is in a saved map.
+
+    :raises PoseError: if the message is of another kind, or a number in it is impossible.
+    """
     stamp_ns = stamp_ns_from(message.header.stamp)
-    points = np.frombuffer(bytes(message.data), LOOP)
+    points = _points(message, LOOP)
     return [LoopClosure(stamp_ns, _hypothesis(point), view=_view(point)) for point in points]
 
 
@@ -159,14 +178,14 @@ def _point(hypothesis: Hypothesis) -> tuple[float, ...]:
     where = [np.nan] * 7 if pose is None else [*pose[:3, 3], *quaternion_xyzw(pose)]
     stamp = stamp_from(place.stamp_ns)
     return (*where, hypothesis.score, hypothesis.similarity, hypothesis.inliers, place.place_id,
-            stamp.sec, stamp.nanosec)
+            stamp.sec, stamp.nanosec, *where[:3], hypothesis.probability)
 
 
 def stamped_pose_from(message: Odometry) -> StampedPose:
     """
     Read ``odom_T_base`` of an odometry message.
 
-    :raises ValueError: if its quaternion is no rotation.
+    :raises PoseError: if it holds no rotation, or a number that is not finite or far too large.
     """
     position, rotation = message.pose.pose.position, message.pose.pose.orientation
     pose = pose_from_quaternion(
@@ -229,14 +248,44 @@ def _view(point: np.void) -> View | None:
 
 
 def _hypothesis(point: np.void) -> Hypothesis:
-    xyz = np.array([point[name] for name in 'xyz'], np.float64)
+    xyz = np.array([_exact(point, name) for name in 'xyz'], np.float64)
     xyzw = np.array([point[name] for name in ('qx', 'qy', 'qz', 'qw')], np.float64)
     pose = None if np.isnan(xyz).any() else pose_from_quaternion(xyz, xyzw)
     stamp_ns = int(point['stamp_sec']) * NS + int(point['stamp_nanosec'])
     place = Place(int(point['place_id']), stamp_ns, pose, source='')
+    known = 'probability' in (point.dtype.names or ())
     return Hypothesis(
-        place, float(point['similarity']), float(point['score']), int(point['inliers'])
-    )
+        place, float(point['similarity']), float(point['score']), int(point['inliers']),
+        float(point['probability']) if known else math.nan)
+
+
+def _exact(point: np.void, axis: str) -> float:
+    """Return a coordinate in full where the message has it, else as float32."""
+    return float(point[f'{axis}_m' if f'{axis}_m' in (point.dtype.names or ()) else axis])
+
+
+def _points(message: PointCloud2, layout: np.dtype) -> np.ndarray:
+    """
+    Return the points of a cloud by the names in a layout, wherever the message puts them.
+
+    :raises PoseError: if a field is missing or of another type, or the data is cut.
+    """
+    types = {code: kind for kind, code in POINT_FIELD_TYPES.items()}
+    given = {one.name: (types.get(one.datatype, ''), one.offset) for one in message.fields}
+    wanted = {name: field[0].str[1:] for name, field in (layout.fields or {}).items()
+              if name in given or name not in ADDED_LATER}
+    wrong = [name for name, kind in wanted.items() if given.get(name, ('', 0))[0] != kind]
+    size, step = message.width * message.height, message.point_step
+    whole = len(message.data) == size * step and message.row_step == message.width * step
+    if wrong or message.is_bigendian or not whole:
+        raise PoseError(f'not a message of {"loop closures" if layout is LOOP else "hypotheses"}: '
+                        f'{"fields " + ", ".join(wrong) if wrong else "its data"} do not fit')
+    try:
+        kept = np.dtype({'names': list(wanted), 'formats': [f'<{one}' for one in wanted.values()],
+                         'offsets': [given[name][1] for name in wanted], 'itemsize': step})
+    except ValueError as error:
+        raise PoseError(f'fields lie outside the point of {step} bytes') from error
+    return np.frombuffer(bytes(message.data), kept)
 
 
 def _point_fields(layout: np.dtype) -> list[PointField]:

@@ -82,8 +82,8 @@ def _summary(snapshot: Snapshot) -> tuple[bytes, str]:
     statistics = snapshot.statistics
     if statistics.last_failure:
         return DiagnosticStatus.ERROR, statistics.last_failure
-    if snapshot.silent_topic:
-        return DiagnosticStatus.WARN, f'no image arrives on {snapshot.silent_topic}'
+    if snapshot.trouble:
+        return DiagnosticStatus.WARN, snapshot.trouble
     if statistics.last_bad:
         bad = snapshot.counters.bad
         return DiagnosticStatus.WARN, f'{bad} bad images, the last: {statistics.last_bad}'

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The topics and services of both nodes: the one table that the nodes and the docs are made from.
+The topics and services of both nodes, in one table from which nodes and docs are made.
 
-``docs/make_reference.py`` writes it down, and tests hold it against the nodes.
+``docs/make_reference.py`` writes it into the docs, and tests compare it with the nodes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic, relative to the node as ROS writes it. ``qos`` None: set by parameters."""
+    """A topic, named relative to the node. ``qos`` None: set by parameters."""
 
     name: str
     message: Any
@@ -36,7 +36,7 @@ class Topic:
     meaning: str
 
     def qos_text(self) -> str:
-        """Write the quality of service for a person."""
+        """Describe the quality of service in words."""
         if self.qos is None:
             return 'by `node.image_reliability` and `node.image_depth`'
         reliable = self.qos.reliability is not ReliabilityPolicy.BEST_EFFORT
@@ -54,56 +54,59 @@ class Service:
     kind: Any = Trigger
 
 
-IMAGE = Topic('image', Image, None, 'camera', 'Images, with `node.image_transport` raw')
+IMAGE = Topic('image', Image, None, 'camera', 'Images, if `node.image_transport` is raw')
 COMPRESSED = Topic('image/compressed', CompressedImage, None, 'camera',
-                   'JPEG or PNG images, with `node.image_transport` compressed, instead')
+                   'JPEG or PNG images, if `node.image_transport` is compressed')
 ODOMETRY = Topic('odom', Odometry, QoSProfile(depth=100), 'odometry',
-                 'Where the camera has moved; optional. Its child frame stands for the camera')
+                 'Motion of the camera; optional. The child frame is taken as the camera')
 
 HYPOTHESES = Topic('~/hypotheses', PointCloud2, TEN, 'each image used',
-                   'One point a hypothesis, best first; its fields are listed below')
+                   'One point per hypothesis, best first; the fields are listed below')
 POSE = Topic('~/pose', PoseWithCovarianceStamped, TEN, 'each image used while localized',
-             'Pose of the most probable place, and how far from it the camera may be')
+             'Pose of the most probable place; the covariance says how far off it may be')
 STATE = Topic('~/state', String, LATCHED, 'on change', '`lost`, `candidate` or `localized`')
+STATUS = Topic('~/status', DiagnosticArray, TEN, 'each image, each change of the camera',
+               'Whether the image was accepted, why, and the numbers behind it; map revision and '
+               'weights')
 DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, TEN, '`node.diagnostics_period_s`',
-                    'A level, a sentence, and the figures behind it. Latencies are those of the '
-                    'worker: an image is decoded and resized before, in another thread, as part '
-                    'of its age')
+                    'Level, summary and figures. Latencies are those of the worker; decoding and '
+                    'resizing happen before, in another thread, and count towards the age')
 MARKERS = Topic('~/markers', MarkerArray, TEN, 'each image used, while subscribed',
-                'Hypotheses red to green by score, the state as text; the places grey, for a new '
-                'map or viewer only')
+                'Hypotheses coloured red to green by score; the state as text; all places in '
+                'grey, resent only for a new map or subscriber')
 DEBUG_IMAGE = Topic('~/debug_image', Image, TEN, 'each image used, while subscribed',
                     'The query beside its best match, with lines between matched patches')
 
 RELOAD_MAP = Service(
-    '~/reload_map', 'Read `map.path` again, with the same weights; a map that fails is not taken')
-RESET = Service('~/reset', 'Forget the images seen so far: the state is lost')
+    '~/reload_map',
+    'Read `map.path` again, with the same weights; the old map stays if loading fails')
+RESET = Service('~/reset', 'Forget the images seen so far; the state becomes lost')
 LOCALIZE_ONCE = Service(
-    '~/localize_once', 'Answer with the result of the next image, as one line of JSON')
+    '~/localize_once', 'Answer with the result for the next image, as one line of JSON')
 
-# These are there only with loop_closure.enabled.
+# These exist only with loop_closure.enabled.
 CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',
-                    'Intrinsics, optional: they give loop closures a rotation')
+                    'Intrinsics; optional. With them, loop closures have a rotation')
 LOOP_CLOSURES = Topic(
     '~/loop_closures', PointCloud2, TEN, 'each loop closure',
-    'A keyframe that was taken near a place. The frame is that of the odometry for a place of '
-    'this drive, and that of the map for one of a saved map')
+    'A keyframe taken near an earlier place. The frame is that of the odometry if the place '
+    'belongs to this drive, and that of the map if it belongs to the saved map')
 SAVE_MAP = Service('~/save_map', 'Copy the map of this drive')
 
-# These are of the node pose_graph.
-PATH = Topic('~/path', Path, LATCHED, '`pose_graph.publish_period_s`, if there is anything new',
+# These belong to the node pose_graph.
+PATH = Topic('~/path', Path, LATCHED, '`pose_graph.publish_period_s`, if anything is new',
              'The corrected path, in `pose_graph.frame_id`')
 CORRECTION = Topic('~/correction', TransformStamped, LATCHED, 'with `~/path`',
-                   "What takes the odometry's frame to `pose_graph.frame_id`")
+                   "Transform from the odometry's frame to `pose_graph.frame_id`")
 GRAPH_ODOMETRY = Topic('odom', Odometry, QoSProfile(depth=100), 'odometry',
-                       'What is corrected; its child frame stands for the camera')
+                       'The motion to correct; the child frame is taken as the camera')
 GRAPH_LOOPS = Topic('loop_closures', PointCloud2, QoSProfile(depth=100), 'each loop closure',
                     '`~/loop_closures` of the localizer')
 
 
 @dataclass(frozen=True)
 class Interface:
-    """What a node, or a part of one, offers and listens to."""
+    """What a node, or a part of one, publishes, subscribes to and serves."""
 
     published: tuple[Topic, ...]
     subscribed: tuple[Topic, ...]
@@ -111,12 +114,13 @@ class Interface:
 
 
 LOCALIZER = Interface(
-    (HYPOTHESES, POSE, STATE, MARKERS, DEBUG_IMAGE, DIAGNOSTICS), (IMAGE, COMPRESSED, ODOMETRY),
+    (HYPOTHESES, POSE, STATE, STATUS, MARKERS, DEBUG_IMAGE, DIAGNOSTICS),
+    (IMAGE, COMPRESSED, ODOMETRY),
     (RELOAD_MAP, RESET, LOCALIZE_ONCE))
 LOOP_CLOSURE = Interface((LOOP_CLOSURES,), (CAMERA_INFO,), (SAVE_MAP,))
 POSE_GRAPH = Interface((PATH, CORRECTION), (GRAPH_ODOMETRY, GRAPH_LOOPS))
 
 
 def create_publisher(node: LifecycleNode, topic: Topic) -> Any:
-    """Make the publisher of a topic; it is silent unless the node is active."""
+    """Create the publisher of a topic; it publishes only while the node is active."""
     return node.create_lifecycle_publisher(topic.message, topic.name, topic.qos)

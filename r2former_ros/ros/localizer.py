@@ -9,9 +9,9 @@ Configuring loads weights and map (``Configured``); activating subscribes and st
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
@@ -22,33 +22,19 @@ from ..config import Config
 from ..errors import ConfigError, R2FormerError
 from ..records import State
 from .active import Active
-from .configured import Configured
+from .configured import Configured, Guard, unguarded
 from .diagnostics import Diagnostics
 from .markers import Pictures
 from .outputs import Outputs
 from .parameters import declare_parameters, read_config, refuse_changes
 from .seen import Consumer
 from .services import Services
-from .spinning import end_process, run
+from .spinning import end_process, ended_by_signals, run
 from .statistics import Snapshot
+from .status import StatusReporter
+from .transitions import logged
 
 CONFIGURED = 'is read when the node is configured: clean it up first'
-Transition = Callable[['Localizer', LifecycleState], TransitionCallbackReturn]
-
-
-def logged(transition: Transition) -> Transition:
-    """Log what a transition raises, which rclpy would swallow, and let the transition fail."""
-
-    def guarded(node: Localizer, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(node, state)
-        except R2FormerError as error:
-            node.get_logger().error(str(error))
-        except Exception:
-            node.get_logger().error(traceback.format_exc())
-        return TransitionCallbackReturn.FAILURE
-
-    return guarded
 
 
 class Localizer(LifecycleNode):
@@ -58,21 +44,23 @@ class Localizer(LifecycleNode):
         super().__init__('localizer', automatically_declare_parameters_from_overrides=True)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self.add_post_set_parameters_callback(self._after_parameters)
         self.config = Config()
+        self.while_configuring: Guard = unguarded
         self.configured: Configured | None = None
         self.active: Active | None = None
         self.outputs = Outputs(self)
+        self.status = StatusReporter(self)
         self.pictures = Pictures(self)
         self.services_offered = Services(self, self)
         self.diagnostics = Diagnostics(self, self._snapshot)
         self.consumers: list[Consumer] = [
-            self.outputs.publish, self.pictures.publish, self.services_offered.answer]
+            self.outputs.publish, self.status.take, self.pictures.publish,
+            self.services_offered.answer]
 
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load weights and map."""
-        self.configured = Configured(self, read_config(self))
+        self.configured = Configured(self, read_config(self), self.while_configuring)
         self._use(self.configured.config)
         return TransitionCallbackReturn.SUCCESS
 
@@ -82,7 +70,7 @@ class Localizer(LifecycleNode):
         super().on_activate(state)
         assert self.configured is not None
         consumers = [*self.consumers, *self.configured.consumers]
-        self.active = Active(self, self.config.node, self.configured, consumers)
+        self.active = Active(self, self.configured, consumers, self.status, self.reset)
         self.diagnostics.start(self.config.node.diagnostics_period_s)
         self.outputs.say_state(State.LOST, again=True)
         return TransitionCallbackReturn.SUCCESS
@@ -120,8 +108,6 @@ class Localizer(LifecycleNode):
             raise ConfigError('no saved map is open: configure the node with one first')
         with self._paused():
             self.configured.reload()
-            if self.active is not None:
-                self.active.worker.recognizer = self.configured.recognizer
             self.reset()
         return len(self.configured.recognizer.search.index)
 
@@ -146,27 +132,25 @@ class Localizer(LifecycleNode):
             yield
 
     def _snapshot(self) -> Snapshot | None:
-        return self.active.snapshot(self.config.node.no_image_warning_s) if self.active else None
+        return self.active.snapshot() if self.active else None
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Check a change and apply it; rclpy has checked types and ranges before."""
         result = refuse_changes(parameters, CONFIGURED if self.configured else '')
         if result.successful and self.configured is not None:
             try:
-                self.configured.check({one.name: one.value for one in parameters})
+                self._use(self.configured.changed({one.name: one.value for one in parameters}))
             except R2FormerError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return result
-
-    def _after_parameters(self, parameters: list[Parameter]) -> None:
-        if self.configured is not None:
-            self._use(read_config(self))
 
     def _use(self, config: Config) -> None:
         """Apply settings that may change at run time."""
         assert self.configured is not None
         with self._paused():
-            self.config = self.outputs.config = self.pictures.config = config
-            self.services_offered.config = config
+            self.config = config
+            for part in (self.outputs, self.status, self.pictures, self.services_offered):
+                part.config = config
             self.configured.use(config)
 
     def _deactivate(self) -> None:
@@ -186,6 +170,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted."""
     rclpy.init(args=args)
     node = Localizer()
+    node.while_configuring = partial(ended_by_signals, node.context)
     try:
         run(node)
     finally:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Loop closure inside the localizer: odometry and frames in, loop closures and a map out."""
+"""Loop closure inside the localizer: from frames and odometry to loop closures and a map."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ..model import Model
 from ..records import Frame, Pose, PosedFrame
 from ..slam.loop_closure import LoopCloser
 from .conversions import camera_from, loop_message
-from .inputs import OdometryBuffer
+from .inputs import OdometryBuffer, ReliableInput
 from .interface import CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP, create_publisher
 from .seen import Seen
 
 MOST_WAITING = 10
-"""Frames that wait for odometry; beyond this the oldest is left out."""
+"""Frames that wait for odometry; beyond this, the oldest is dropped."""
 
 
 class LoopReporter:
@@ -55,19 +55,18 @@ class LoopReporter:
         self._reported = 0
         self._publisher = create_publisher(node, LOOP_CLOSURES)
         self._service = node.create_service(SAVE_MAP.kind, SAVE_MAP.name, self._on_save)
-        self._subscription = node.create_subscription(
-            CAMERA_INFO.message, CAMERA_INFO.name, self._on_camera, CAMERA_INFO.qos)
+        self._camera_info = ReliableInput(node, CAMERA_INFO, self._on_camera, CAMERA_INFO.qos)
 
     def use(self, config: Config) -> None:
-        """Take settings that may change at run time."""
+        """Apply settings that may change at run time."""
         self.config = self.closer.config = config
         self.closer.past.config = config
 
     def take(self, seen: Seen) -> None:
         """
-        Offer a frame to the loop closer and publish what it accepts, in the worker thread.
+        Offer a frame to the loop closer and publish the loop closures, in the worker thread.
 
-        Odometry may be later than the image: then the frame waits for the next one.
+        If odometry lags behind the image, the frame waits until the next one.
         """
         if len(self._waiting) == self._waiting.maxlen:
             self._warn_of(self._waiting[0].frame)
@@ -102,7 +101,7 @@ class LoopReporter:
             'is the odom topic right?', throttle_duration_sec=10.0)
 
     def facts(self) -> dict[str, str]:
-        """Return what diagnostics tell about the drive."""
+        """Return what diagnostics report about the drive."""
         return {
             'grown_map': self.place_map.location,
             'keyframes': str(len(self.closer.past.index)),
@@ -110,8 +109,8 @@ class LoopReporter:
         }
 
     def close(self) -> None:
-        """Stop reporting, and close the map."""
-        self._node.destroy_subscription(self._subscription)
+        """Stop reporting and close the map."""
+        self._camera_info.close()
         self._node.destroy_service(self._service)
         self._node.destroy_lifecycle_publisher(self._publisher)
         end_map(self.place_map)
@@ -120,12 +119,13 @@ class LoopReporter:
         camera = camera_from(message)
         if camera is not None and not supports(camera):
             self._node.get_logger().warning(
-                f'distortion model {camera.model!r} is not known: no relative rotation', once=True)
+                f'distortion model {camera.model!r} is not supported: no relative rotation',
+                once=True)
             camera = None
         self.closer.camera = camera
 
     def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Copy the map, while the worker goes on adding to it."""
+        """Copy the map while the worker keeps adding to it."""
         path, grown = self.config.loop_closure.save_path, Path(self.place_map.location)
         target = Path(path).expanduser() if path else grown.with_name(
             f'{grown.stem}_saved{grown.suffix}')
@@ -141,7 +141,7 @@ class LoopReporter:
 
 def begin_map(model: Model, config: Config) -> PlaceMap:
     """
-    Make the map of a drive, named by the clock on the wall.
+    Make the map of a drive, named after the local time.
 
     :raises MapError: if it cannot be written.
     """
@@ -156,7 +156,7 @@ def begin_map(model: Model, config: Config) -> PlaceMap:
 
 
 def end_map(place_map: PlaceMap) -> None:
-    """Close the map of a drive; one without a place is removed."""
+    """Close the map of a drive; remove it if it is empty."""
     empty = len(place_map) == 0
     place_map.close()
     if empty:

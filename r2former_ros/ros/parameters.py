@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS parameters from the configuration's dataclasses, by the same dotted names."""
+"""ROS parameters made from the configuration's dataclasses, under the same dotted names."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def declare_parameters(node: Node, section: str = '') -> None:
     """
     Declare every setting with its description and range.
 
-    A given value that is wrong is kept as it is: ``read_config`` refuses it and says why.
+    A wrong value is kept, so that ``read_config`` can refuse it and say why.
 
     :param node: made with ``automatically_declare_parameters_from_overrides``.
-    :param section: how the names of the node's settings begin; those of other nodes, which a
-        file may hold as well, are taken off it.
+    :param section: prefix of the node's settings; those of other nodes, which the same file may
+        hold, are undeclared.
     """
     for setting in options():
         value, descriptor = setting.default, _descriptor(setting)
@@ -56,7 +56,7 @@ def declare_parameters(node: Node, section: str = '') -> None:
 
 def read_config(node: Node, section: str = '') -> Config:
     """
-    Collect the node's parameters; settings of other sections have their defaults.
+    Collect the node's parameters; settings of other sections keep their defaults.
 
     :raises ConfigError: for an unknown parameter, or a value of the wrong type or range.
     """
@@ -70,9 +70,9 @@ def read_config(node: Node, section: str = '') -> Config:
 
 def refuse_changes(parameters: Iterable[Parameter], fixed: str) -> SetParametersResult:
     """
-    Check a change.
+    Check a change of parameters.
 
-    :param fixed: why a setting that is not for run time cannot change now; empty while it can.
+    :param fixed: why settings that are not for run time cannot change now; empty if they can.
     """
     settings = {setting.name: setting for setting in options()}
     for parameter in parameters:

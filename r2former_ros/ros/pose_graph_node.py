@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from ..common.files import require_writable
-from ..errors import ConfigError, FileError, R2FormerError
+from ..errors import ConfigError, FileError, PoseError, R2FormerError
+from ..geometry.trajectories import POSE_TOLERANCE_NS
 from ..records import LoopClosure, StampedPose
 from ..slam.pose_graph import LoopMeasurement, MapMeasurement, PoseGraph
 from ..sources.trajectory_files import write_tum
 from .conversions import loops_from, path_message, stamped_pose_from, transform_message
-from .inputs import STEADY
+from .inputs import STEADY, ReliableInput
 from .interface import CORRECTION, GRAPH_LOOPS, GRAPH_ODOMETRY, PATH
 from .parameters import declare_parameters, read_config, refuse_changes
 from .spinning import end_process, run
@@ -46,6 +49,8 @@ class PoseGraphNode(Node):
         self.config = read_config(self, SECTION).pose_graph
         self.add_on_set_parameters_callback(lambda changes: refuse_changes(changes, STARTED))
         self.graph = PoseGraph(self.config)
+        self.finished: list[list[StampedPose]] = []  # stretches before the clock was set back
+        self.skipped = 0
         self._file = TumFile(self.config.tum_path) if self.config.tum_path else None
         self.waiting: deque[tuple[LoopClosure, str]] = deque(maxlen=MOST_WAITING)
         self._odometry_frame = ''
@@ -53,8 +58,9 @@ class PoseGraphNode(Node):
         self._loops = 0
         self._path, self._correction = (
             self.create_publisher(one.message, one.name, one.qos) for one in (PATH, CORRECTION))
-        for one, take in ((GRAPH_ODOMETRY, self._on_odometry), (GRAPH_LOOPS, self._on_loops)):
-            self.create_subscription(one.message, one.name, take, one.qos)
+        ReliableInput(self, GRAPH_ODOMETRY, self._on_odometry, GRAPH_ODOMETRY.qos)
+        self.create_subscription(
+            GRAPH_LOOPS.message, GRAPH_LOOPS.name, self._on_loops, GRAPH_LOOPS.qos)
         self.create_timer(self.config.publish_period_s, self.publish, clock=STEADY)
 
     def publish(self) -> None:
@@ -67,18 +73,15 @@ class PoseGraphNode(Node):
         if self._loops != self._published[1]:
             self.get_logger().info(self.describe())
         self._published = now
-        self._path.publish(path_message(poses, stamp_ns, frame_id))
+        path = [*chain.from_iterable(self.finished), *poses]
+        self._path.publish(path_message(path, stamp_ns, frame_id))
         self._correction.publish(
             transform_message(correction, stamp_ns, frame_id, self._odometry_frame))
-        try:
-            self.write(poses)
-        except FileError as error:
-            self.get_logger().error(
-                f'{error}; it is tried again with each new path', throttle_duration_sec=30.0)
+        self._try_to_write(poses)
 
     def write(self, poses: list[StampedPose]) -> None:
         """
-        Write the corrected path to the file, if one is named.
+        Write the corrected path of this stretch to its file, if one is named.
 
         :raises FileError: if it cannot be written.
         """
@@ -86,23 +89,62 @@ class PoseGraphNode(Node):
             self._file.write(poses)
 
     def describe(self) -> str:
-        """Say in one line what became of the loop closures."""
+        """Summarize in one line what became of odometry and loop closures."""
         kept, on_map = len(self.graph.kept_loops()), len(self.graph.kept_map_loops())
         saved = f', {on_map} of these on the saved map' if on_map else ''
+        skipped = f'; {self.skipped} messages skipped' if self.skipped else ''
         return (f'{len(self.graph)} poses, {self._loops} loop closures, {kept + on_map} of them '
-                f'hold{saved}; {len(self.waiting)} wait for odometry')
+                f'hold{saved}; {len(self.waiting)} wait for odometry{skipped}')
 
     def _on_odometry(self, message: Odometry) -> None:
-        self._odometry_frame = message.header.frame_id
         try:
-            self.graph.add_odometry(stamped_pose_from(message))
-        except ValueError as error:
-            self.get_logger().warning(f'odometry skipped: {error}', throttle_duration_sec=10.0)
+            pose = stamped_pose_from(message)
+        except PoseError as error:
+            self._skip(f'odometry: {error}')
+            return
+        if pose.stamp_ns < self.graph.newest_ns - POSE_TOLERANCE_NS:
+            self._begin_stretch(self.graph.newest_ns - pose.stamp_ns)
+        self._odometry_frame = message.header.frame_id
+        self.graph.add_odometry(pose)
         self._add_waiting()
 
     def _on_loops(self, message: PointCloud2) -> None:
-        self.waiting.extend((loop, message.header.frame_id) for loop in loops_from(message))
+        try:
+            loops = loops_from(message)
+        except PoseError as error:
+            self._skip(f'loop closure: {error}')
+            return
+        self.waiting.extend((loop, message.header.frame_id) for loop in loops)
         self._add_waiting()
+
+    def _skip(self, reason: str) -> None:
+        """Count a message that cannot be used; log the first."""
+        self.skipped += 1
+        if self.skipped == 1:
+            self.get_logger().warning(f'skipped {reason}; further ones are only counted')
+
+    def _begin_stretch(self, back_ns: int) -> None:
+        """Keep the path so far as it is: later stamps cannot refer to it any more."""
+        poses = self.graph.trajectory()
+        self._try_to_write(poses)
+        self.finished.append(poses)
+        self.graph = PoseGraph(self.config)
+        self.waiting.clear()
+        self._loops, self._published = 0, (0, 0)
+        where = ''
+        if self._file is not None:
+            self._file = self._file.stretch(len(self.finished) + 1)
+            where = f'; it is written to {self._file.path}'
+        self.get_logger().warning(
+            f'the clock of odometry was set back by {back_ns * 1e-9:.1f} s: the {len(poses)} '
+            f'poses so far stay as they are, and a new stretch begins{where}')
+
+    def _try_to_write(self, poses: list[StampedPose]) -> None:
+        try:
+            self.write(poses)
+        except FileError as error:
+            self.get_logger().error(
+                f'{error}; it is tried again with each new path', throttle_duration_sec=30.0)
 
     def _add_waiting(self) -> None:
         """Add the loop closures that odometry has caught up with."""
@@ -142,7 +184,7 @@ def _rotation(loop: LoopClosure) -> NDArray[np.float64] | None:
 
 
 class TumFile:
-    """A TUM file that is written again and again; a reader never sees a part of it."""
+    """A TUM file that is replaced as the path changes; a reader never sees a part of it."""
 
     def __init__(self, path: str) -> None:
         """
@@ -150,9 +192,9 @@ class TumFile:
 
         :raises ConfigError: if it cannot.
         """
-        self._path = Path(path).expanduser()
+        self.path = self._first = Path(path).expanduser()
         try:
-            require_writable(self._path)
+            require_writable(self.path)
         except FileError as error:
             raise ConfigError(f'pose_graph.tum_path: {error}') from error
 
@@ -162,7 +204,13 @@ class TumFile:
 
         :raises FileError: if it cannot be written.
         """
-        write_tum(self._path, poses)
+        write_tum(self.path, poses)
+
+    def stretch(self, number: int) -> TumFile:
+        """Return the file for another stretch of the drive, ``path_2.tum`` beside ``path.tum``."""
+        other = copy(self)
+        other.path = self._first.with_name(f'{self._first.stem}_{number}{self._first.suffix}')
+        return other
 
 
 def main(args: list[str] | None = None) -> int:

@@ -7,10 +7,41 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
+from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+
+POLL_S = 0.1
+
+
+@contextmanager
+def ended_by_signals(context: Context, abandon: Callable[[], None]) -> Iterator[None]:
+    """
+    End the process at once on SIGINT or SIGTERM, even while a library compiles in the block.
+
+    rclpy shuts the context down in a thread of its own, so a second thread notices the signal
+    whatever Python's main thread does; an exception raised there could be swallowed on its way.
+
+    :param abandon: called before the end, in another thread than the block's.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(POLL_S):
+            if not context.ok():
+                abandon()
+                end_process(0)
+
+    threading.Thread(target=watch, name='signals', daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def run(node: Node) -> None:

@@ -24,8 +24,6 @@ class Statistics:
     Updated by both the preparing thread and the worker.
     """
 
-    started_s: float
-    last_image_s: float | None = None
     last_bad: str = ''
     last_failure: str = ''
     state: State = State.LOST
@@ -67,22 +65,18 @@ class Statistics:
         stages = self.latencies_ms[-1] if self.latencies_ms else {}
         return {stage: median(one[stage] for one in list(self.latencies_ms)) for stage in stages}
 
-    def silence_s(self, now_s: float) -> float:
-        """Return the time since the last image, or since the start."""
-        return now_s - (self.last_image_s or self.started_s)
-
 
 @dataclass(frozen=True)
 class Snapshot:
     """
     The health of an active node at one moment.
 
-    ``silent_topic`` is the image topic while it has been silent too long, else empty;
-    ``facts`` describe map, weights and device.
+    ``trouble`` says what is wrong with the camera, if anything; ``facts`` describe map, weights,
+    device and camera.
     """
 
     statistics: Statistics
     counters: Counters
     queue_age_s: float = 0.0
-    silent_topic: str = ''
+    trouble: str = ''
     facts: dict[str, str] = field(default_factory=dict)

@@ -20,13 +20,16 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ..common.newest import Counters, NewestPipeline
 from ..errors import ImageError, R2FormerError
-from ..geometry.pose_buffer import PoseBuffer
+from ..geometry.trajectories import POSE_TOLERANCE_NS
 from ..maps.search import Prepared
-from ..recognizer import Recognizer
-from .conversions import frame_from, stamp_ns_from
+from ..records import Frame, Pose
+from .camera import CameraWatch, Sight
+from .configured import Configured
+from .conversions import stamp_ns_from
 from .inputs import ImageLike
 from .seen import Consumer, Seen
 from .statistics import Statistics
+from .status import StatusReporter
 
 REPEAT_S = 10.0
 """Shortest time between two log lines about an error that every image may repeat."""
@@ -37,17 +40,18 @@ class ImageWorker:
 
     def __init__(
         self,
-        recognizer: Recognizer,
-        odometry: PoseBuffer,
+        configured: Configured,
         consumers: Sequence[Consumer],
         statistics: Statistics,
+        camera: CameraWatch,
+        status: StatusReporter,
         log: RcutilsLogger,
     ) -> None:
-        self.recognizer = recognizer
-        self._odometry = odometry
+        self._configured = configured
         self._consumers = consumers
-        self._statistics = statistics
+        self._statistics, self._camera, self._status = statistics, camera, status
         self._log = log
+        self._newest_ns: int | None = None
         # Held while an image is recognized, and by whoever changes what that uses.
         self._busy = threading.RLock()
         self._pipeline = NewestPipeline(self.prepare, self.work)
@@ -81,7 +85,9 @@ class ImageWorker:
     def prepare(self, message: ImageLike) -> Prepared | None:
         """Decode an image and make the network's input of it; None if it cannot be used."""
         with self._guard(stamp_ns_from(message.header.stamp)):
-            return self.recognizer.search.prepare(frame_from(message))
+            frame = self._configured.decode(message)
+            return self._configured.recognizer.search.prepare(frame)
+        self._camera.unusable()
         return None
 
     def work(self, prepared: Prepared) -> bool:
@@ -94,11 +100,35 @@ class ImageWorker:
         return False
 
     def _see(self, prepared: Prepared) -> Seen:
-        frame, recognizer = prepared.frame, self.recognizer
-        odom_T_camera = self._odometry.at(frame.stamp_ns)
+        frame, recognizer = prepared.frame, self._configured.recognizer
+        odom_T_camera = self._configured.odometry.at(frame.stamp_ns)
+        self._require_sight(frame, odom_T_camera)
+        self._notice_restart(frame.stamp_ns)
         recognition, features = recognizer.recognize_and_encode(prepared, odom_T_camera)
         self._statistics.saw(recognition, time.monotonic())
         return Seen(recognizer, frame, recognition, features, odom_T_camera)
+
+    def _require_sight(self, frame: Frame, odom_T_camera: Pose | None) -> None:
+        """
+        Refuse an image of a camera that has been blind for so long that the state is lost.
+
+        :raises ImageError: if it is.
+        """
+        shown = self._camera.look(frame.image, odom_T_camera)
+        limit_s = self._configured.config.node.no_image_lost_s
+        if shown is not Sight.OK and self._camera.blind_s() > limit_s:
+            raise ImageError(f'the camera shows nothing new: the picture is {shown.value}')
+
+    def _notice_restart(self, stamp_ns: int) -> None:
+        """Forget earlier images when stamps begin again: motion since then is unknown."""
+        back_ns = 0 if self._newest_ns is None else self._newest_ns - stamp_ns
+        if 0 < back_ns <= POSE_TOLERANCE_NS:
+            return
+        self._newest_ns = stamp_ns
+        if back_ns > POSE_TOLERANCE_NS:
+            self._configured.recognizer.filter.reset()
+            self._log.warning(f'the clock of the images was set back by {back_ns * 1e-9:.1f} s: '
+                              'localizing begins again')
 
     @contextmanager
     def _guard(self, stamp_ns: int) -> Iterator[None]:
@@ -107,6 +137,7 @@ class ImageWorker:
             yield
         except ImageError as error:
             self._statistics.saw_bad(str(error))
+            self._status.skipped(stamp_ns, 'bad_image', str(error), self._statistics.state)
             self._log.warning(
                 f'image of stamp {stamp_ns} skipped: {error}', throttle_duration_sec=1.0)
         except R2FormerError as error:  # the disk is full, a row of the map is damaged
@@ -119,5 +150,6 @@ class ImageWorker:
     def _failed(self, stamp_ns: int, reason: str) -> None:
         """Log a failure that the image did not cause."""
         self._statistics.saw_failure(reason)
+        self._status.skipped(stamp_ns, 'failure', reason, self._statistics.state)
         self._log.error(
             f'image of stamp {stamp_ns} failed: {reason}', throttle_duration_sec=REPEAT_S)

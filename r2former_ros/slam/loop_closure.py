@@ -17,6 +17,7 @@ from itertools import takewhile
 from ..config import Config, LoopClosureConfig
 from ..geometry.poses import distance_m
 from ..geometry.relative_view import relative_view
+from ..geometry.trajectories import POSE_TOLERANCE_NS
 from ..mapping.build import keyframe_from
 from ..mapping.keyframes import KeyframeRule
 from ..maps.search import PlaceSearch
@@ -56,13 +57,17 @@ class LoopFilter:
     def __init__(self, config: LoopClosureConfig, min_inliers: int) -> None:
         self.config = config
         self.min_inliers = min_inliers if config.verify else NOT_VERIFIED
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the keyframes so far."""
         self._last: tuple[Hypothesis, Pose | None] | None = None
         self._agreeing = 0
 
     def accepts(self, best: Hypothesis | None, pose: Pose | None) -> bool:
         """Decide on the best hypothesis of the next keyframe, at ``odom_T_camera``."""
         if best is None or not self._good(best):
-            self._last, self._agreeing = None, 0
+            self.reset()
             return False
         follows = self._last is not None and self._agree(*self._last, best, pose)
         self._agreeing = self._agreeing + 1 if follows else 1
@@ -103,6 +108,8 @@ class LoopCloser:
         self._driven: dict[int, tuple[int, float]] = {}  # place id: stamp_ns, travelled metres
         self._travelled_m = 0.0
         self._last_pose: Pose | None = None
+        self._newest_ns: int | None = None
+        self._before_restart: set[int] = set()  # place ids
 
     def offer(
         self,
@@ -123,6 +130,7 @@ class LoopCloser:
         :raises ImageError: if the frame holds no usable picture.
         :raises MapError: if the grown map cannot be written.
         """
+        self._notice_restart(posed.frame.stamp_ns)
         self._travel(posed.map_T_camera)
         if not self.rule.takes(posed):
             return None
@@ -141,18 +149,36 @@ class LoopCloser:
         self._driven[place.place_id] = place.stamp_ns, self._travelled_m
         return KeyframeResult(place.place_id, best, tuple(filter(None, loops)))
 
+    def _notice_restart(self, stamp_ns: int) -> None:
+        """
+        Begin anew where the clock was set back.
+
+        Stamps no longer tell which places are recent, nor for a back end which pose a place has:
+        loops are closed among the keyframes after the restart only.
+        """
+        if self._newest_ns is not None and stamp_ns < self._newest_ns - POSE_TOLERANCE_NS:
+            self._before_restart.update(self._driven)
+            self._driven.clear()
+            self._last_pose = None
+            self._own.reset()
+            self._saved.reset()
+        elif self._newest_ns is not None:
+            stamp_ns = max(stamp_ns, self._newest_ns)
+        self._newest_ns = stamp_ns
+
     def _travel(self, pose: Pose | None) -> None:
         if pose is not None and self._last_pose is not None:
             self._travelled_m += distance_m(self._last_pose, pose)
         self._last_pose = pose if pose is not None else self._last_pose
 
     def _old_candidates(self, query: ImageFeatures, stamp_ns: int) -> list[Candidate]:
-        """Retrieve places, except recent ones."""
+        """Retrieve places, except recent ones and those from before a restart of the clock."""
         recent = {place_id for place_id, _ in takewhile(
             lambda one: self._is_recent(one[1], stamp_ns), reversed(self._driven.items()))}
+        excluded = recent | self._before_restart
         wanted = self.config.retrieval.candidates
-        found = self.past.index.search(query.descriptor_of(0), wanted + len(recent))
-        return [one for one in found if one.place_id not in recent][:wanted]
+        found = self.past.index.search(query.descriptor_of(0), wanted + len(excluded))
+        return [one for one in found if one.place_id not in excluded][:wanted]
 
     def _is_recent(self, driven: tuple[int, float], stamp_ns: int) -> bool:
         config, (then_ns, travelled_m) = self.config.loop_closure, driven

@@ -22,7 +22,7 @@ def test_statistics_need_no_ros():
 
 
 def test_a_full_window_of_good_images_clears_the_last_errors():
-    statistics = Statistics(0.0)
+    statistics = Statistics()
     statistics.saw_bad('torn')
     statistics.saw_failure('full')
     for _ in range(WINDOW - 1):
@@ -33,7 +33,7 @@ def test_a_full_window_of_good_images_clears_the_last_errors():
 
 
 def test_rates_and_latencies_are_of_recent_images():
-    statistics = Statistics(0.0)
+    statistics = Statistics()
     for second in range(2 * WINDOW):
         recognition = Recognition(0, State.LOST, (), (), {'encode': float(second)})
         statistics.saw(recognition, second / 4)

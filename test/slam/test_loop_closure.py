@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loop closure with a stand-in model: what is compared, accepted and kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import FakeModel, picture, recognizer_on
@@ -64,6 +66,22 @@ def test_a_second_lap_closes_on_the_first_once_two_keyframes_agree(make_closer):
 
 def test_one_lap_closes_nothing(make_closer):
     assert loops_of(make_closer(), drive(laps=1)) == []
+
+
+def test_after_a_reset_of_the_clock_loops_close_among_the_keyframes_after_it(make_closer):
+    """Stamps of the laps before say nothing any more, so no loop closure names one of them."""
+    frames = list(drive(laps=1))
+    again = [replace(posed, frame=replace(posed.frame, stamp_ns=posed.frame.stamp_ns + 5))
+             for posed in drive(laps=2)]
+    loops = loops_of(make_closer(), [*frames, *again])
+    assert loops == [(i, i - PLACES) for i in range(2 * PLACES + 1, 3 * PLACES)]
+
+
+def test_frames_that_overtake_each_other_are_no_reset(make_closer):
+    late = [replace(posed, frame=replace(posed.frame, stamp_ns=posed.frame.stamp_ns - 10**8))
+            for posed in drive(laps=1)]
+    loops = loops_of(make_closer(), [*drive(laps=1), late[-1], *list(drive())[PLACES:]])
+    assert len(loops) == PLACES - 1
 
 
 @pytest.mark.parametrize(('exclusion', 'none_before'), [
