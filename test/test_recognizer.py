@@ -148,6 +148,13 @@ def test_appending_continues_the_ids(tmp_path):
         assert list(place_map.places()) == [1, 2, 3, 4, 5]
 
 
+def test_names_that_are_not_utf_8_are_stored_so_that_they_can_be_read(tmp_path):
+    build_map(FakeModel(), tmp_path / 'm.r2map',
+              [PosedFrame(Frame(0, picture(0)), None, 'caf\udce9.jpg')], Config())
+    with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
+        assert place_map.places()[1].source == 'caf\\xe9.jpg'
+
+
 def test_a_map_without_places_is_not_left_behind(tmp_path):
     tiny = [PosedFrame(Frame(0, np.zeros((4, 4, 3), np.uint8)), None, 'x')]
     with pytest.raises(MapError, match='became a place; 1 left out, all like this: .*4x4'):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.left_out import LeftOut
+from ..common.text import printable
 from ..config import Config, to_dict
 from ..errors import ImageError, MapError
 from ..maps.place_map import MapHeader, PlaceMap, map_exists
@@ -112,7 +113,7 @@ def keyframe_from(posed: PosedFrame, features: ImageFeatures, thumbnail_width: i
     return Keyframe(
         stamp_ns=posed.frame.stamp_ns,
         map_T_camera=posed.map_T_camera,
-        source=posed.source,
+        source=printable(posed.source),
         descriptor=features.descriptor_of(0),
         local_features=features.local_features_of(0),
         thumbnail=thumbnail_jpeg(posed.frame.image, thumbnail_width),

@@ -176,7 +176,7 @@ def write_report(
         print('msls_predictions.csv: not written, because names of pictures are not unique keys',
               file=sys.stderr)
     page = trial_report(trial, outcomes, result, model, config)
-    (out / 'report.html').write_text(page, encoding='utf-8')
+    (out / 'report.html').write_text(page, encoding='utf-8', errors='backslashreplace')
     print(f'report: {out / "report.html"}')
 
 

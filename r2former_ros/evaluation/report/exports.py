@@ -16,13 +16,15 @@ from ..outcomes import RERANK, Outcome
 from .tables import table_rows
 
 LISTED = 20
+ESCAPED = 'backslashreplace'
+"""What becomes of bytes in names that are not UTF-8."""
 
 
 def write_tables(folder: Path, result: Mapping[str, Any]) -> None:
     """Write ``methods.csv``, a row per measure, and ``queries.csv``, a row per query."""
-    with (folder / 'methods.csv').open('w', newline='', encoding='utf-8') as file:
+    with (folder / 'methods.csv').open('w', newline='', encoding='utf-8', errors=ESCAPED) as file:
         csv.writer(file).writerows(table_rows(result))
-    with (folder / 'queries.csv').open('w', newline='', encoding='utf-8') as file:
+    with (folder / 'queries.csv').open('w', newline='', encoding='utf-8', errors=ESCAPED) as file:
         csv.writer(file).writerows(query_rows(result))
 
 
@@ -63,7 +65,7 @@ def write_predictions(
                                  for place_id in sorted(one.query.positives)],
         }
         text = '\n'.join('\n'.join([head, *names]) + '\n' for head, names in lists.items())
-        (folder / f'{row:03d}.txt').write_text(text, encoding='utf-8')
+        (folder / f'{row:03d}.txt').write_text(text, encoding='utf-8', errors=ESCAPED)
 
 
 def write_msls(path: Path, outcomes: Sequence[Outcome], places: Mapping[int, Place]) -> bool:
@@ -83,7 +85,7 @@ def write_msls(path: Path, outcomes: Sequence[Outcome], places: Mapping[int, Pla
     count = min(LISTED, *map(len, ranked)) if ranked else 0
     rows = [' '.join([key, *(Path(places[place_id].source).stem for place_id in row[:count])])
             for key, row in zip(keys, ranked, strict=True)]
-    path.write_text('\n'.join(rows) + '\n', encoding='utf-8')
+    path.write_text('\n'.join(rows) + '\n', encoding='utf-8', errors=ESCAPED)
     return True
 
 
