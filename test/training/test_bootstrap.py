@@ -15,8 +15,10 @@ from r2former_ros.training.initial.pairs import (
     calibrate_head,
 )
 from r2former_ros.training.initial.reranker import (
+    AVERAGE_GAIN,
     CLEAR_CORRELATION,
     CORRELATION_GAIN,
+    CORRELATION_SHARE,
     DISTINCT_GAIN,
     ENOUGH_NEIGHBOURS,
     ENOUGH_PATCHES,
@@ -99,7 +101,8 @@ def weighted_support(query, others):
     agree = (weights * (-torch.cdist(where, where) ** 2 / 2).exp()).sum(dim=-1)
     distinct = (DISTINCT_GAIN * (best[..., 6] - partners[:, :, -1, 6])).exp()
     support = distinct * agree / (agree + ENOUGH_NEIGHBOURS)
-    return support.sum(dim=1) / (ENOUGH_PATCHES + distinct.sum(dim=1))
+    mean = support.sum(dim=1) / (ENOUGH_PATCHES + distinct.sum(dim=1))
+    return AVERAGE_GAIN * mean + CORRELATION_SHARE * best[..., 6].mean(dim=1)
 
 
 @pytest.mark.parametrize('alike', [0.0, 0.8])
@@ -113,7 +116,7 @@ def test_the_reranker_starts_as_the_weighted_support_of_patches(alike):
     with torch.no_grad():
         logits = reranker(query, others)
     scores, support = logits[:, 1] - logits[:, 0], weighted_support(query, others)
-    assert support[:2].min() > 2 * support[-1]  # moved as a whole, or every patch by itself
+    assert support[:2].min() > support[2:].max()  # moved as a whole, or every patch by itself
     assert scores[:2].min() > scores[2:].max()
     assert scores[2:].argsort().tolist() == support[2:].argsort().tolist()
     assert torch.corrcoef(torch.stack([scores, support]))[0, 1] > 0.99

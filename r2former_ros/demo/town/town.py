@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...records import Frame, Image, Pose, StampedPose
 from .camera import Camera, Floats, pose_at
@@ -67,7 +68,7 @@ class Town:
         stamps_ns = np.round((along_m + lap * self.length_m) / speed_mps * 1e9).astype(np.int64)
         found = []
         for at, (aside, yaw, pitch), stamp in zip(along_m, wander, stamps_ns):
-            point, heading = self._on_route(float(at))
+            point, heading = self.on_route(float(at))
             left = np.array([-np.sin(heading), np.cos(heading)])
             place = np.array([*(point + left * (lateral_offset_m + aside)), height_m])
             found.append(
@@ -96,15 +97,24 @@ class Town:
 
         ``lap`` chooses the parked cars and people, ``shot`` the sensor noise.
         """
+        return self.view_with_depth(map_T_camera, light=light, camera=camera, lap=lap,
+                                    shot=shot)[0]  # fmt: skip
+
+    def view_with_depth(
+        self, map_T_camera: Pose, *, light: Light = DAY, camera: Camera | None = None,
+        lap: int = 0, shot: int = 0,
+    ) -> tuple[Image, NDArray[np.float32]]:  # fmt: skip
+        """Take one picture, and return the inverse depth (H, W) in 1/m too, 0 for the sky."""
         camera, mesh = camera or Camera(), self._mesh(lap)
         buffers = draw(mesh, camera, map_T_camera)
-        return photograph(buffers, mesh, self._relief, light=light, camera=camera,
-                          map_T_camera=map_T_camera, seed=1000 * lap + shot)  # fmt: skip
+        image = photograph(buffers, mesh, self._relief, light=light, camera=camera,
+                           map_T_camera=map_T_camera, seed=1000 * lap + shot)  # fmt: skip
+        return image, buffers.inverse_depth
 
     def _make_mesh(self, lap: int) -> Mesh:
         return Mesh([*self._standing, *traffic(self._plan, self.seed, lap)])
 
-    def _on_route(self, along_m: float) -> tuple[Floats, float]:
+    def on_route(self, along_m: float) -> tuple[Floats, float]:
         """Give the point (2,) and the heading at an arc length of the route."""
         here, ahead = (_at(self._plan.route, self.length_m, along_m + d) for d in (-1.5, 1.5))
         step = ahead - here

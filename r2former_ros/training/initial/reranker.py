@@ -8,8 +8,8 @@ candidate, and a correlation with it. Block-1 hands these on, and by how much th
 partners beats the last: how distinct it is. The first MLP of Block-2 turns motions into cosines
 and sines; then each patch attends to those near it that moved alike and correlate well. How much
 of its attention they take from the class token is its support: the score is the mean support of
-all patches, the distinct ones weighing more. The constants were chosen as docs/training_log.md
-tells.
+all patches, the distinct ones weighing more, and a share of their mean correlation. The constants
+were chosen as docs/training_log.md tells.
 """
 
 from __future__ import annotations
@@ -20,8 +20,34 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ...model.reranker import HEADS, PAIR_VALUES, WIDTH, Reranker, encode_xy
+from ...model.reranker import HEADS, PAIR_VALUES, WIDTH, Reranker
 from ...model.transformer import is_silent
+from .slots import (
+    CANDIDATE_X,
+    CANDIDATE_Y,
+    CENTRE_XY,
+    CONSTANT,
+    CORRELATION,
+    COSINE_X,
+    COSINE_Y,
+    DISTINCT,
+    FLAG,
+    MOTION_X,
+    MOTION_Y,
+    OF_PAIRS,
+    OF_PATCHES,
+    QUERY_X,
+    QUERY_Y,
+    SINE_X,
+    SINE_Y,
+    SQUARES,
+    SUPPORT,
+    Slot,
+    constants,
+    norm_of,
+    read_slot,
+    write_slot,
+)
 
 NEIGHBOUR_PATCHES = 1.5
 """Standard deviation, in patches, of the distance over which patches support each other."""
@@ -37,29 +63,15 @@ PARTNER_SHARPNESS = 400.0
 """Block-1 reads the best of the partners: e times as much for a correlation higher by 1/400."""
 DISTINCT_GAIN = 10.0
 """A patch weighs e times as much if its best partner beats the last by a tenth more."""
-ENOUGH_PATCHES = 6000.0
+ENOUGH_PATCHES = 60000.0
 """So many that are fully supported give half of the score: far more than there are."""
+CORRELATION_SHARE = 2.0
+"""A mean correlation that is higher by a tenth adds a fifth to the score."""
 TURN = 2 * math.pi
 """Angle of a motion across the whole image."""
-AVERAGE_GAIN, HEAD_GAIN = 10.0, 10.0
+AVERAGE_GAIN, HEAD_GAIN = 40.0, 10.0
 """Let scores differ by about as much as logits do; calibration sets the rest."""
-CENTRE_XY = (0.5, 0.375)
 
-Slot = tuple[int, int]
-"""A value is added to one value of the token and taken from another: their sum stays as it was."""
-CORRELATION, SUPPORT = (6, 7), (22, 23)
-QUERY_X, QUERY_Y = (4, 5), (20, 21)
-CANDIDATE_X, CANDIDATE_Y = MOTION_X, MOTION_Y = COSINE_X, COSINE_Y = (2, 3), (18, 19)
-SINE_X, SINE_Y = (12, 13), (28, 29)
-SQUARES = (14, 15)
-DISTINCT = (26, 27)
-"""Slots lie where ``encode_xy`` adds almost nothing, or almost the same to both sides."""
-FLAG = (30, 31)
-"""A constant, positive in the tokens of patches and negative in class tokens."""
-OF_PAIRS = (CORRELATION, QUERY_X, QUERY_Y, CANDIDATE_X, CANDIDATE_Y, DISTINCT)
-OF_PATCHES = (*OF_PAIRS, SUPPORT, SINE_X, SINE_Y, SQUARES)
-CONSTANT = 8.0
-"""Other values are this or its negative: so large that the norm of a token hardly varies."""
 FAR = 300.0
 """A difference of logits that shuts a token out."""
 
@@ -85,15 +97,16 @@ def start_reranker(reranker: Reranker, patch: float) -> None:
     _embed_pairs(reranker)
     _take_best_partner(reranker)
     _describe_motion(reranker.block_2[0].mlp)
-    reranker.class_token_2.copy_(_constants(OF_PATCHES, -1.0))
+    reranker.class_token_2.copy_(constants(OF_PATCHES, -1.0))
+    token = reranker.class_token_2[0, 0]
     for cosine, sine in ((COSINE_X, SINE_X), (COSINE_Y, SINE_Y)):
-        _write(reranker.class_token_2[0, 0], cosine, math.pi / 2 / TURN)  # its cosine is nothing,
-        _write(reranker.class_token_2[0, 0], sine, -1.0)  # and its sine will be
+        write_slot(token, cosine, math.pi / 2 / TURN)  # its cosine is nothing,
+        write_slot(token, sine, -1.0)  # and its sine will be
     _gather_support(reranker.block_2[1].attn, patch)
     _average_support(reranker.block_2[-1].attn)
     reranker.head.weight.zero_()
     for row, sign in enumerate((-1.0, 1.0)):
-        _read(reranker.head.weight[row], SUPPORT, sign * HEAD_GAIN)
+        read_slot(reranker.head.weight[row], SUPPORT, sign * HEAD_GAIN)
 
 
 def is_as_set(reranker: Reranker) -> bool:
@@ -106,14 +119,14 @@ def _embed_pairs(reranker: Reranker) -> None:
     """Put the coordinates and the correlation of a pair of patches into their slots."""
     embedding = reranker.pair_embedding
     embedding.weight.zero_()
-    embedding.bias.copy_(_constants(OF_PAIRS, 1.0))
+    embedding.bias.copy_(constants(OF_PAIRS, 1.0))
     x, y = CENTRE_XY
     for column, slot, centre in (
         (0, QUERY_X, x), (1, QUERY_Y, y), (3, CANDIDATE_X, x), (4, CANDIDATE_Y, y),
         (PAIR_VALUES - 1, CORRELATION, CLEAR_CORRELATION),
     ):
-        _write(embedding.weight[:, column], slot, 1.0)
-        _write(embedding.bias, slot, -centre)
+        write_slot(embedding.weight[:, column], slot, 1.0)
+        write_slot(embedding.bias, slot, -centre)
     for value, frequency in enumerate(_low_sines(), 2):  # taken off what encode_xy adds
         embedding.weight[value, 3] -= frequency
         embedding.weight[WIDTH // 2 + value, 4] -= frequency
@@ -122,29 +135,29 @@ def _embed_pairs(reranker: Reranker) -> None:
 def _take_best_partner(reranker: Reranker) -> None:
     """Let Block-1 hand on the best partner, with the motion there and how distinct it is."""
     attention: Any = reranker.block_1[-1].attn
-    reranker.class_token_1.copy_(_constants(OF_PAIRS, -1.0))
-    norm = _norm(OF_PAIRS)
+    reranker.class_token_1.copy_(constants(OF_PAIRS, -1.0))
+    norm = norm_of(OF_PAIRS)
     best, worst = (_select_partner(attention, head, sharpness * norm)
                    for head, sharpness in enumerate((PARTNER_SHARPNESS, -PARTNER_SHARPNESS)))
     for row, slot in enumerate(OF_PAIRS[:-1]):
-        _read(best[row], slot, norm)
-        _write(attention.proj.weight[:, row], slot, 1.0)
-    _read(worst[0], CORRELATION, norm)
-    _write(attention.proj.weight[:, OF_PAIRS.index(CORRELATION)], DISTINCT, 1.0)
-    _write(attention.proj.weight[:, WIDTH // HEADS], DISTINCT, -1.0)
+        read_slot(best[row], slot, norm)
+        write_slot(attention.proj.weight[:, row], slot, 1.0)
+    read_slot(worst[0], CORRELATION, norm)
+    write_slot(attention.proj.weight[:, OF_PAIRS.index(CORRELATION)], DISTINCT, 1.0)
+    write_slot(attention.proj.weight[:, WIDTH // HEADS], DISTINCT, -1.0)
     projection = reranker.pair_projection
     projection.weight.zero_()
-    projection.bias.copy_(_constants(OF_PATCHES, 1.0))
-    norm = _norm(OF_PAIRS, encoded=False)
+    projection.bias.copy_(constants(OF_PATCHES, 1.0))
+    norm = norm_of(OF_PAIRS, encoded=False)
     for slot in OF_PAIRS:
-        _read(projection.weight[slot[0]], slot, norm)
-        _read(projection.weight[slot[1]], slot, -norm)
+        read_slot(projection.weight[slot[0]], slot, norm)
+        read_slot(projection.weight[slot[1]], slot, -norm)
     for motion, start in ((MOTION_X, QUERY_X), (MOTION_Y, QUERY_Y)):
         projection.weight[list(motion)] -= projection.weight[list(start)]
     for first, slot, centre in zip((2, WIDTH // 2 + 2), (QUERY_X, QUERY_Y), CENTRE_XY,
                                    strict=True):
         for value_of, frequency in enumerate(_low_sines(), first):
-            _read(projection.weight[value_of], slot, -frequency * norm)
+            read_slot(projection.weight[value_of], slot, -frequency * norm)
             projection.bias[value_of] -= frequency * centre
 
 
@@ -152,7 +165,7 @@ def _select_partner(attention: Any, head: int, sharpness: float) -> torch.Tensor
     """Let a head attend to the partner of highest correlation (lowest: < 0); return its values."""
     query, key, value = _head(attention, head)
     query[1][:2] = _logit_scale()
-    _read(key[0][0], CORRELATION, sharpness)
+    read_slot(key[0][0], CORRELATION, sharpness)
     _by_flag(key, 1, OF_PAIRS, FAR, 0.0)
     return value[0]
 
@@ -174,7 +187,7 @@ def _describe_motion(mlp: Any) -> None:
         rows = slice(part * count, (part + 1) * count)
         slopes, shifts = _ramps(count, float(at[-1]))
         for row, slope in enumerate(slopes.tolist(), rows.start):
-            _read(mlp.fc1.weight[row], slot, slope * _norm(OF_PATCHES))
+            read_slot(mlp.fc1.weight[row], slot, slope * norm_of(OF_PATCHES))
         mlp.fc1.bias[rows] = shifts
         ramps = F.gelu(at[:, None] * slopes + shifts)
         for target, values in functions.items():
@@ -193,60 +206,40 @@ def _gather_support(attention: Any, patch: float) -> None:
     ``ENOUGH_NEIGHBOURS`` says.
     """
     query, key, value = _head(attention, 0)
-    norm, scale = _norm(OF_PATCHES), _logit_scale()
+    norm, scale = norm_of(OF_PATCHES), _logit_scale()
     alike = 1 / (TURN * MOTION_PATCHES * patch) ** 2  # at equal motions, for x and for y
     near = 1 / (NEIGHBOUR_PATCHES * patch) ** 2
     factors = [(slot, alike) for slot in (COSINE_X, SINE_X, COSINE_Y, SINE_Y)]
     factors += [(QUERY_X, near), (QUERY_Y, near)]
     for row, (slot, factor) in enumerate(factors):
-        _read(query[0][row], slot, scale * math.sqrt(factor) * norm)
-        _read(key[0][row], slot, math.sqrt(factor) * norm)
+        read_slot(query[0][row], slot, scale * math.sqrt(factor) * norm)
+        read_slot(key[0][row], slot, math.sqrt(factor) * norm)
     of_key, of_query = len(factors), len(factors) + 1
     query[1][of_key] = scale
     _by_flag(key, of_key, OF_PATCHES, -2 * alike, math.log(ENOUGH_NEIGHBOURS))
-    _read(key[0][of_key], CORRELATION, CORRELATION_GAIN * norm)
-    _read(key[0][of_key], SQUARES, -near / 2 * norm)
+    read_slot(key[0][of_key], CORRELATION, CORRELATION_GAIN * norm)
+    read_slot(key[0][of_key], SQUARES, -near / 2 * norm)
     _by_flag(key, of_query, OF_PATCHES, 0.0, 1.0)
-    _read(query[0][of_query], SQUARES, scale * near / 2 * norm)
+    read_slot(query[0][of_query], SQUARES, scale * near / 2 * norm)
     _by_flag(value, 0, OF_PATCHES, 1.0, 0.0)
-    _write(attention.proj.weight[:, 0], SUPPORT, 1.0)
+    write_slot(attention.proj.weight[:, 0], SUPPORT, 1.0)
 
 
 def _average_support(attention: Any) -> None:
-    """Let the class token read the support of all patches, of the distinct ones more."""
+    """
+    Let the class token read the support of all patches, of the distinct ones more.
+
+    A second head adds the mean correlation of all alike.
+    """
     query, key, value = _head(attention, 0)
     query[1][:2] = _logit_scale()
-    _read(key[0][0], DISTINCT, DISTINCT_GAIN * _norm(OF_PATCHES))
+    read_slot(key[0][0], DISTINCT, DISTINCT_GAIN * norm_of(OF_PATCHES))
     _by_flag(key, 1, OF_PATCHES, 0.0, math.log(ENOUGH_PATCHES))
-    _read(value[0][0], SUPPORT, _norm(OF_PATCHES))
-    _write(attention.proj.weight[:, 0], SUPPORT, AVERAGE_GAIN)
-
-
-def _constants(slots: tuple[Slot, ...], flag: float) -> torch.Tensor:
-    """Return a token (WIDTH,) with nothing in its slots, and constants elsewhere."""
-    token = torch.full((WIDTH,), CONSTANT)
-    token[1::2] = -CONSTANT
-    token[[side for slot in slots for side in slot]] = 0.0
-    token[list(FLAG)] *= flag
-    return token
-
-
-def _norm(slots: tuple[Slot, ...], encoded: bool = True) -> float:
-    """Return by what layer norm divides such a token, of a patch or ``encoded=False`` of none."""
-    token = _constants(slots, 1.0)
-    if encoded:
-        token = token + encode_xy(torch.tensor(CENTRE_XY))
-    return float(token.std(correction=0))
-
-
-def _write(vector: torch.Tensor, slot: Slot, value: float) -> None:
-    vector[slot[0]] += value
-    vector[slot[1]] -= value
-
-
-def _read(row: torch.Tensor, slot: Slot, gain: float) -> None:
-    row[slot[0]] += gain / 2
-    row[slot[1]] -= gain / 2
+    read_slot(value[0][0], SUPPORT, norm_of(OF_PATCHES))
+    write_slot(attention.proj.weight[:, 0], SUPPORT, AVERAGE_GAIN)
+    _, _, value = _head(attention, 1)
+    read_slot(value[0][0], CORRELATION, norm_of(OF_PATCHES))
+    write_slot(attention.proj.weight[:, WIDTH // HEADS], SUPPORT, CORRELATION_SHARE)
 
 
 def _by_flag(
@@ -254,9 +247,9 @@ def _by_flag(
 ) -> None:
     """Make one output a constant for patches, and another for class tokens."""
     weight, bias = layer
-    patch, other = CONSTANT / _norm(slots), -CONSTANT / _norm(slots, encoded=False)
+    patch, other = CONSTANT / norm_of(slots), -CONSTANT / norm_of(slots, encoded=False)
     slope = (of_patches - of_class) / (patch - other)
-    _read(weight[row], FLAG, slope)
+    read_slot(weight[row], FLAG, slope)
     bias[row] += of_patches - slope * patch
 
 
