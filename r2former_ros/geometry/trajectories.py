@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from ..records import Pose, StampedPose
 
 POSE_TOLERANCE_NS = 200_000_000
 """Two stamps this close count as one moment: of an image and a pose, or in a different order."""
+SEAM_NS = 1_000_000_000
+"""Longest time that messages take to the recorder, and between those of different topics."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +27,8 @@ class Trajectory:
 
     Stamps increase strictly within a stretch. A new stretch begins, at the rows ``starts``, where
     the clock was set back, as by the reset of a simulator or in a bag that was played in a loop.
-    ``lags_ns`` is the recording time minus the stamp of each stretch: it tells them apart.
+    ``recorded_ns`` is the recording time at which each stretch begins, and ``lags_ns`` how much
+    later than their stamps its poses were recorded: both tell stretches apart.
 
     Between two poses further apart than ``max_gap_ns`` nothing is interpolated. ``origin`` is
     the latitude and longitude in degrees of 0, 0, where positions are metres east and north of
@@ -36,16 +40,18 @@ class Trajectory:
     max_gap_ns: int = 2_000_000_000
     origin: tuple[float, float] | None = None
     starts: tuple[int, ...] = (0,)
+    recorded_ns: tuple[int, ...] = (0,)
     lags_ns: tuple[int, ...] = (0,)
 
     @classmethod
     def from_poses(cls, poses: Iterable[StampedPose]) -> Trajectory:
         """Sort poses by stamp; of several with the same stamp, keep the first."""
-        return cls.from_stretches([list(poses)], [0])
+        return cls.from_stretches([list(poses)], [0], [0])
 
     @classmethod
     def from_stretches(
-        cls, stretches: Sequence[Sequence[StampedPose]], lags_ns: Sequence[int]
+        cls, stretches: Sequence[Sequence[StampedPose]], recorded_ns: Sequence[int],
+        lags_ns: Sequence[int],
     ) -> Trajectory:
         """Join stretches in the order of recording; each is sorted as in ``from_poses``."""
         ordered = [_ordered(poses) for poses in stretches]
@@ -54,7 +60,7 @@ class Trajectory:
         return cls(
             np.array([stamped.stamp_ns for stamped in joined], np.int64),
             np.array([stamped.pose for stamped in joined], np.float64).reshape(-1, 4, 4),
-            starts=(0, *ends[:-1]), lags_ns=tuple(lags_ns),
+            starts=(0, *ends[:-1]), recorded_ns=tuple(recorded_ns), lags_ns=tuple(lags_ns),
         )
 
     def __len__(self) -> int:
@@ -65,7 +71,7 @@ class Trajectory:
             yield StampedPose(int(stamp), pose)
 
     def at(
-        self, stamp_ns: int, tolerance_ns: int = 0, lag_ns: int | None = None
+        self, stamp_ns: int, tolerance_ns: int = 0, recorded_ns: int | None = None
     ) -> Pose | None:
         """
         Return the pose (4, 4) at a stamp, or None where the trajectory does not cover it.
@@ -74,22 +80,31 @@ class Trajectory:
         shortest arc. Before the first pose, after the last, and inside a gap, the nearest pose
         counts if it is within the tolerance.
 
-        :param lag_ns: recording time minus stamp of what the pose is for; chooses between
+        :param recorded_ns: when that was recorded for which the pose is wanted; chooses between
             stretches. Without it, a stamp that occurs in several of them has no pose.
         """
-        stretches = self._stretches()
-        if lag_ns is not None and len(stretches) > 1:
-            nearest = min(range(len(stretches)), key=lambda k: abs(self.lags_ns[k] - lag_ns))
-            stretches = [stretches[nearest]]
-        found = [pose for rows in stretches
-                 if (pose := self._pose_in(rows, stamp_ns, tolerance_ns)) is not None]
-        return found[0] if len(found) == 1 else None
+        stretches = range(len(self.starts))
+        if recorded_ns is not None:
+            stretches = self._recorded_around(recorded_ns)
+        found = {stretch: pose for stretch in stretches
+                 if (pose := self._pose_in(stretch, stamp_ns, tolerance_ns)) is not None}
+        if len(found) > 1 and recorded_ns is not None:
+            lag_ns = recorded_ns - stamp_ns
+            return found[min(found, key=lambda stretch: abs(self.lags_ns[stretch] - lag_ns))]
+        return next(iter(found.values())) if len(found) == 1 else None
 
-    def _stretches(self) -> list[range]:
-        """Return the rows of each stretch."""
-        return [range(*rows) for rows in zip(self.starts, [*self.starts[1:], len(self)])]
+    def _recorded_around(self, recorded_ns: int) -> range:
+        """
+        Return the stretch that was being recorded at a time.
 
-    def _pose_in(self, rows: range, stamp_ns: int, tolerance_ns: int) -> Pose | None:
+        Near a seam it is two: what was stamped before it may have been recorded after it.
+        """
+        first = bisect_right(self.recorded_ns, recorded_ns - SEAM_NS) - 1
+        last = bisect_right(self.recorded_ns, recorded_ns + SEAM_NS) - 1
+        return range(max(0, first), max(0, last) + 1)
+
+    def _pose_in(self, stretch: int, stamp_ns: int, tolerance_ns: int) -> Pose | None:
+        rows = range(*[*self.starts, len(self)][stretch:stretch + 2])
         stamps = self.stamps_ns[rows.start:rows.stop]
         after = rows.start + int(np.searchsorted(stamps, stamp_ns))
         if rows.start < after < rows.stop:

@@ -29,10 +29,10 @@ Value = TypeVar('Value')
 
 @dataclass(frozen=True)
 class _Placed(Generic[Value]):
-    """A pose or a fix, its stamp, and how much later it was recorded."""
+    """A pose or a fix, its stamp, and when it was recorded."""
 
     stamp_ns: int
-    lag_ns: int
+    recorded_ns: int
     value: Value
 
 
@@ -71,7 +71,7 @@ def _placed(
             left_out[str(error)] += 1
             continue
         stamp_ns = stamp_ns_of(message, raw)
-        placed.append(_Placed(stamp_ns, raw.recorded_ns - stamp_ns, value))
+        placed.append(_Placed(stamp_ns, raw.recorded_ns, value))
     count = sum(left_out.values())
     if not placed:
         raise BagError(f'{name}: none of {counted(count, "message")} holds a pose '
@@ -106,8 +106,11 @@ def _stretches(placed: Sequence[_Placed[Value]], name: str) -> list[list[_Placed
 def _joined(
     stretches: Sequence[Sequence[_Placed[Value]]], poses: Sequence[Sequence[StampedPose]]
 ) -> Trajectory:
-    lags = [median_low(one.lag_ns for one in stretch) for stretch in stretches]
-    return Trajectory.from_stretches(poses, lags)
+    return Trajectory.from_stretches(
+        poses,
+        [min(one.recorded_ns for one in stretch) for stretch in stretches],
+        [median_low(one.recorded_ns - one.stamp_ns for one in stretch) for stretch in stretches],
+    )
 
 
 def _trajectory_of_fixes(

@@ -27,10 +27,10 @@ BadFrameHandler = Callable[[ImageError], None]
 
 
 class RecordedFrame(NamedTuple):
-    """A frame, and how much later than its stamp it was recorded (see ``Trajectory.at``)."""
+    """A frame, and when it was recorded (see ``RawMessage.recorded_ns``)."""
 
     frame: Frame
-    lag_ns: int
+    recorded_ns: int
 
 
 class Bag:
@@ -211,7 +211,7 @@ def _decoded(raw: RawMessage) -> RecordedFrame:
         frame = Frame(stamp_ns, decode(message), message.header.frame_id)
     except (ImageError, SerdeError) as error:
         raise ImageError(f'{raw.topic} at {stamp_ns} ns: {error}') from error
-    return RecordedFrame(frame, raw.recorded_ns - stamp_ns)
+    return RecordedFrame(frame, raw.recorded_ns)
 
 
 def _list(names: Iterable[str]) -> str:

@@ -40,12 +40,12 @@ def frames_of_bag(
         on_bad(str(error))
 
     clock = _StampClock()
-    for frame, lag_ns in bag.recorded_images(topic, on_bad_frame=report):
+    for frame, recorded_ns in bag.recorded_images(topic, on_bad_frame=report):
         pose = None
         again = clock.repeats(frame.stamp_ns)
         name = frame_name(bag.path, topic, frame.stamp_ns) + (f':{clock.run}' if again else '')
         if trajectory is not None:
-            pose = trajectory.at(frame.stamp_ns, POSE_TOLERANCE_NS, lag_ns)
+            pose = trajectory.at(frame.stamp_ns, POSE_TOLERANCE_NS, recorded_ns)
             if pose is None:
                 on_bad(f'no pose at stamp {frame.stamp_ns}')
                 continue

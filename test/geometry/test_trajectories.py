@@ -104,20 +104,42 @@ def test_time_that_falls_by_more_than_the_tolerance_is_a_restart():
     assert restarts([0, SECOND, SECOND - POSE_TOLERANCE_NS - 1, SECOND, 0]) == [2, 4]
 
 
-def test_each_run_of_a_clock_has_its_own_poses():
-    trajectory = Trajectory.from_stretches([run_of(1, range(9)), run_of(2, range(4, 9))],
-                                           [0, 20 * SECOND])
-    assert len(trajectory) == 14 and trajectory.starts == (0, 9)
-    for stamp in (4, 6, 8):
-        stamp_ns = stamp * SECOND + 10
-        assert trajectory.at(stamp_ns, SECOND, 3)[0, 3] == 1
-        assert trajectory.at(stamp_ns, SECOND, 20 * SECOND - 7)[0, 3] == 2
-        assert trajectory.at(stamp_ns, SECOND) is None
-    assert trajectory.at(2 * SECOND)[0, 3] == 1
-    assert trajectory.at(2 * SECOND, 0, 20 * SECOND) is None
+@pytest.fixture
+def two_runs():
+    """Return nine poses at x 1, recorded 0.1 s after their stamps, then five at x 2 from 20 s."""
+    return Trajectory.from_stretches(
+        [run_of(1, range(9)), run_of(2, range(4, 9))], [SECOND // 10, 20 * SECOND],
+        [SECOND // 10, 16 * SECOND])
+
+
+@pytest.mark.parametrize('stamp', [4, 6, 8])
+@pytest.mark.parametrize('late_s', [0.0, 0.05, 0.9])
+def test_each_run_of_a_clock_has_its_own_poses(two_runs, stamp, late_s):
+    stamp_ns, late_ns = stamp * SECOND, round(late_s * SECOND)
+    assert len(two_runs) == 14 and two_runs.starts == (0, 9)
+    assert two_runs.at(stamp_ns, 0, stamp_ns + late_ns)[0, 3] == 1
+    assert two_runs.at(stamp_ns, 0, stamp_ns + 16 * SECOND + late_ns)[0, 3] == 2
+    assert two_runs.at(stamp_ns) is None
+
+
+def test_a_run_lends_no_pose_to_another(two_runs):
+    assert two_runs.at(2 * SECOND)[0, 3] == two_runs.at(2 * SECOND, 0, 2 * SECOND)[0, 3] == 1
+    assert two_runs.at(2 * SECOND, 0, 30 * SECOND) is None
+
+
+def test_images_that_come_late_keep_their_run_where_a_clock_was_set_back_a_little():
+    runs = Trajectory.from_stretches(
+        [run_of(1, range(10)), run_of(2, range(9, 20))], [0, 9 * SECOND + 1],
+        [0, SECOND // 2])
+    late = 6 * SECOND // 10
+    assert [runs.at(stamp * SECOND, 0, stamp * SECOND + late)[0, 3] for stamp in range(8)] == \
+        [1] * 8
+    assert [runs.at(stamp * SECOND, 0, stamp * SECOND + SECOND // 2 + late)[0, 3]
+            for stamp in range(12, 20)] == [2] * 8
 
 
 def test_poses_of_two_runs_are_not_mixed_at_the_seam():
-    trajectory = Trajectory.from_stretches([run_of(1, [0, 1]), run_of(9, [0, 1])], [0, 50])
-    assert trajectory.at(SECOND // 2, 0, 0)[0, 3] == 1
-    assert trajectory.at(SECOND // 2, 0, 60)[0, 3] == 9
+    runs = Trajectory.from_stretches(
+        [run_of(1, [0, 1]), run_of(9, [0, 1])], [0, 2 * SECOND], [0, 2 * SECOND])
+    assert runs.at(SECOND // 2, 0, SECOND // 2)[0, 3] == 1
+    assert runs.at(SECOND // 2, 0, SECOND * 5 // 2)[0, 3] == 9
