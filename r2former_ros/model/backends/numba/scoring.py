@@ -9,6 +9,7 @@ times per pair. With a pair of its own, a core works in its own cache and never 
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from torch import nn
 from ....common.files import replacing
 from ...features import ImageFeatures
 from ...reranker import Reranker, RerankOps
-from .cache_note import note_of_cache
+from .cache_note import are_cached, note_of_cache
 from .lanes import LANES, Layers, arrays_of, layers_of
 from .long_sequences import summarise_long
 from .partners import pair_up_compiled
@@ -79,13 +80,18 @@ def run_kernels(reranker: Reranker) -> None:
 
 
 def fill_cache() -> None:
-    """Compile every kernel into numba's cache, and note where it is."""
+    """Compile every kernel into numba's cache, unless another process does, and note where."""
     os.nice(NICENESS)
     torch.set_num_threads(1)
-    run_kernels(Reranker())
-    note_of_cache().parent.mkdir(parents=True, exist_ok=True)
-    with replacing(note_of_cache(), cache=True) as part:
-        part.write_text(summarise_long.stats.cache_path, encoding='utf-8')
+    note = note_of_cache()
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with note.with_suffix('.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if are_cached():
+            return
+        run_kernels(Reranker())
+        with replacing(note, cache=True) as part:
+            part.write_text(summarise_long.stats.cache_path, encoding='utf-8')
 
 
 def _go_through(
