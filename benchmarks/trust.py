@@ -484,7 +484,7 @@ def main() -> None:
     parser.add_argument('--most', type=int, default=300, help='places per listed set, at most')
     parser.add_argument('--maps', nargs='*', help='only these')
     parser.add_argument('--rows', type=Path, nargs='+',
-                        help='keep the answers in this file; if all given ones are there, use them')
+                        help='keep the answers in this file; if all of them exist, use them')
     parser.add_argument('--cache', type=Path, help='keep encoded pictures in this folder')
     parser.add_argument('--set', action='append', default=[], type=parse_setting,
                         metavar='NAME=VALUE')

@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..errors import MapError
+from ..geometry.poses import distance_m
 from ..maps.calibration import Calibration, fit_probability, log_odds, score_settings
 from ..maps.index import descriptors_of
+from ..maps.judge import Judge
+from ..maps.risk import Risk, assess
 from ..maps.search import PlaceSearch
 from ..maps.sessions import sessions_of
-from ..records import Candidate, Frame, Vector
+from ..records import Candidate, Frame, PosedFrame, Vector
 
 MIN_SCORES = 20
 Rows = NDArray[np.intp]
@@ -74,6 +77,38 @@ def calibrate(
         positives=sorted(positives), positives_from=sample.positives_from,
         slope=slope, intercept=intercept, outside=sorted(foreign),
     )
+
+
+def assess_traverse(
+    judge: Judge,
+    traverse: Iterable[PosedFrame],
+    near_m: float,
+    on_query: Callable[[], object] = lambda: None,
+) -> Risk:
+    """
+    Ask a map for the images of a second traverse, whose poses are in its frame.
+
+    :param near_m: an answer within this distance is right.
+    :raises MapError: if the weights have no fitted probability, or fewer than 20 images a pose.
+    """
+    search, said, right = judge.search, [], []
+    if judge.trust is None:
+        raise MapError(f'{search.place_map.location}: its weights ({search.model.origin.text}) '
+                       'have no fitted probability to assess; fit one with benchmarks/trust.py')
+    for posed in traverse:
+        if posed.map_T_camera is None:
+            continue
+        query = search.encode(search.prepare(posed.frame))
+        _, trusted = search.verify(query, search.rerank(query, search.retrieve(query)))
+        found = judge.judge(query, trusted).probabilities
+        place = trusted[0].place.map_T_camera if trusted else None
+        said.append(float(found[0]) if len(found) else 0.0)
+        right.append(place is not None and distance_m(place, posed.map_T_camera) <= near_m)
+        on_query()
+    if len(said) < MIN_SCORES:
+        raise MapError(f'{search.place_map.location}: the traverse has {len(said)} images with a '
+                       f'pose, {MIN_SCORES} needed')
+    return assess(said, right, judge.trust, score_settings(search.config))
 
 
 def _too_few(search: PlaceSearch, known: str) -> MapError:

@@ -19,6 +19,7 @@ from ..config import Config
 from ..model import ImageFeatures
 from ..records import Floats, Hypothesis
 from .calibration import calibration_for, log_odds, with_threshold
+from .risk import risk_of
 from .search import PlaceSearch
 from .trust import same_place, signals_of, trust_for
 
@@ -67,6 +68,7 @@ class Judge:
         :raises MapError: if they need a calibration that the map lacks; then nothing changes.
         """
         self.calibration = calibration_for(self.search.place_map, config)
+        self.risk = risk_of(self.search.place_map, config)
         self.decision = with_threshold(config, self.calibration).decision
         self._rerank = config.rerank.effective
 
@@ -111,7 +113,7 @@ class Judge:
         rate = self.decision.false_discovery_rate
         if self.trust is None or rate == 0 or self.decision.false_accept_rate > 0:
             return math.nan
-        return self.trust.threshold(rate)
+        return (self.risk or self.trust).threshold(rate)
 
     def _by_score(self, hypotheses: Sequence[Hypothesis], ratio: Floats) -> Judgement:
         """Judge by the score alone, and by the calibration of the map if it has one."""

@@ -127,6 +127,11 @@ class Trust:
         rates, thresholds = zip(*self.thresholds)
         return max(0.5, float(np.interp(false_discovery_rate, rates, thresholds)))
 
+    def rate(self, probability: float) -> float:
+        """Return the share of wrong answers among those of at least a probability."""
+        rates, thresholds = zip(*self.thresholds)
+        return float(np.interp(probability, thresholds[::-1], rates[::-1]))
+
     def save(self, path: str | Path) -> None:
         """Write the file."""
         save_file({'bank': self.bank}, str(path), metadata={

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ..checks import require_map, require_range, require_there
-from ..options import add_common, config_from, progress_bar, say_what_runs
+from ..options import add_common, config_from, notify, progress_bar, say_what_runs
 
 if TYPE_CHECKING:
     from ...maps.calibration import Calibration
+    from ...maps.risk import Risk
     from ...records import Frame
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -39,6 +40,12 @@ def add_parser(actions: Any) -> None:
     parser.add_argument('--outside', metavar='DIR',
                         help='a folder of pictures of places outside the map that the robot may '
                              'encounter: they determine the threshold')
+    parser.add_argument('--traverse', metavar='DIR',
+                        help='a folder of pictures of a second traverse of this map: instead, '
+                             'assess the probabilities on it, and store the thresholds that keep '
+                             'decision.false_discovery_rate here')
+    parser.add_argument('--traverse-poses', metavar='FILE',
+                        help='their poses in the frame of the map, as for map build --poses')
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -53,6 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ...model.loading import load_configured
 
     _check(arguments)
+    if arguments.traverse:
+        _assess(arguments)
+        return
     pictures = _outside(arguments)
     # Searched exactly: an index would have to be built, for pictures from outside alone.
     config = with_values(config_from(arguments), {
@@ -74,6 +84,38 @@ def run(arguments: argparse.Namespace) -> None:
     print(f'{arguments.map}: {len(calibration.positives)} of {places} places compared with '
           f'{calibration.positives_from}, {len(calibration.negatives)} with far places; '
           f'{len(pictures)} pictures from outside')
+
+
+def _assess(arguments: argparse.Namespace) -> None:
+    """Assess the probabilities on a second traverse."""
+    from ...mapping.calibrate import assess_traverse
+    from ...maps.judge import Judge
+    from ...maps.place_map import PlaceMap
+    from ...maps.risk import write_risk
+    from ...maps.search import PlaceSearch
+    from ...model.loading import load_configured
+    from ...sources.frames import frames_of_folder
+
+    config = config_from(arguments)
+    frames = frames_of_folder(arguments.traverse, arguments.traverse_poses, notify)
+    with PlaceMap.open(arguments.map) as place_map:
+        search = PlaceSearch(load_configured(config), place_map, config)
+        say_what_runs(search.model)
+        with progress_bar('traverse') as bar:
+            risk = assess_traverse(Judge(search), frames, arguments.near, bar.update)
+    with PlaceMap.open(arguments.map, writable=True) as place_map:
+        write_risk(place_map, risk)
+    _print_risk(risk)
+
+
+def _print_risk(risk: Risk) -> None:
+    """Print for each rate the threshold, what it accepted, and what is certain."""
+    print(f'{risk.queries} queries, {risk.right} right; thresholds stored in the map:')
+    print('rate  probability  accepted  wrong  true share (90 %)  certified from')
+    for one in risk.thresholds:
+        proof = 'too few queries' if one.certified is None else f'{one.certified:.3f}'
+        print(f'{one.rate:<4g}  {one.probability:<11.3f}  {one.accepted:<8}  {one.wrong:<5}  '
+              f'{f"{one.low:.3f} to {one.high:.3f}":<17}  {proof}')
 
 
 def _outside(arguments: argparse.Namespace) -> list[Path]:
@@ -105,5 +147,9 @@ def _check(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.near <= arguments.radius:
         raise UsageError(f'--near {arguments.near:g} --radius {arguments.radius:g}: expected '
                          '0 < near <= radius')
+    if bool(arguments.traverse) != bool(arguments.traverse_poses):
+        raise UsageError('--traverse and --traverse-poses belong together')
     require_map(arguments.map, writable=True)
+    require_there(arguments.traverse, 'folder of pictures')
+    require_there(arguments.traverse_poses, 'file of poses')
     require_there(arguments.outside, 'folder of pictures')
