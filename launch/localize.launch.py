@@ -51,6 +51,11 @@ def generate_launch_description():
                         'anything publishes it',
         ),
         DeclareLaunchArgument(
+            'camera_info', default_value='/camera/camera_info',
+            description='Intrinsics (sensor_msgs/CameraInfo), for poses in metres; optional, '
+                        'used if anything publishes them',
+        ),
+        DeclareLaunchArgument(
             'image_transport', default_value='', description=f'raw or compressed; {ELSE}'),
         DeclareLaunchArgument(
             'weights', default_value='', description=f'Preset or .safetensors file; {ELSE}'),
@@ -111,6 +116,7 @@ def start(context: LaunchContext):
             ('image', value('image')),
             ('image/compressed', f'{value("image")}/compressed'),
             ('odom', value('odom')),
+            ('camera_info', value('camera_info')),
         ],
         arguments=['--ros-args', '--log-level', value('log_level')],
         output='screen',

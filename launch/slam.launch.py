@@ -14,7 +14,7 @@ from launch.actions import (
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node, SetRemap
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -24,7 +24,7 @@ ARGUMENTS = {
     'map': ('', 'A saved .r2map to close loops on as well; empty: this drive only'),
     'image': ('/camera/image_raw', 'Image topic'),
     'camera_info': (
-        '/camera/camera_info', 'Intrinsics of the camera, for relative rotations; may be silent'),
+        '/camera/camera_info', 'Intrinsics of the camera, for loop closures in metres; optional'),
     'odom': ('/odom', 'Odometry topic'),
     'image_transport': ('', 'raw or compressed; if empty, as in params_file'),
     'weights': ('', 'Preset or .safetensors file; if empty, as in params_file'),
@@ -40,7 +40,7 @@ ARGUMENTS = {
     'initialpose': (
         '', 'Topic for the first pose after each loss, such as /initialpose; empty: none'),
 }
-NOT_OF_LOCALIZER = ('camera_info', 'tum')
+NOT_OF_LOCALIZER = ('tum',)
 
 
 def generate_launch_description():
@@ -62,7 +62,6 @@ def start(context: LaunchContext):
              for name in (*ARGUMENTS, 'params_file')}
     localize = PathJoinSubstitution([FindPackageShare(PACKAGE), 'launch', 'localize.launch.py'])
     localizer = GroupAction([
-        SetRemap('camera_info', given['camera_info']),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(localize),
             launch_arguments=[(name, value) for name, value in given.items()

@@ -432,6 +432,11 @@ class RefineConfig:
     max_distance_m: float = option(
         15.0, 'Largest distance of the pose from the place', unit='m', minimum=0.0, runtime=True,
     )
+    base_to_camera: str = option(
+        '', 'Pose of the camera\'s optical frame (z forward) in the frame that odometry is about, '
+        'as "x y z qx qy qz qw"; empty: from /tf_static if tf2_msgs is installed, else as for the '
+        "map's camera"
+    )
     map_sigma_m: float = option(
         0.05, "Standard deviation of a keyframe's position relative to its neighbours, when "
         'landmarks are made',
@@ -482,6 +487,10 @@ class NodeConfig:
     diagnostics_period_s: float = option(
         1.0, 'Time between messages on /diagnostics',
         unit='s', minimum=0.1, maximum=3600.0,
+    )
+    publish_tf: bool = option(
+        False, 'Publish map -> odom on /tf with every image used while localized, from the last '
+        'pose in metres; needs tf2_msgs, odom and a map with landmarks'
     )
     image_conversion: str = option(
         'auto', 'What decodes images: own is this package, cv_bridge is that of ROS; auto is own, '

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ..evaluation.ground_truth import Protocol
 from ..evaluation.measures import recall_at
 from ..evaluation.outcomes import RERANK, RETRIEVAL, Outcome, inside
+from ..evaluation.pose_errors import median_and_p95_m
 from ..evaluation.report.html import Picture, gallery, page, paragraph, table
 from ..evaluation.report.marks import RIGHT, WRONG, marks_of
 from ..evaluation.report.plots import plan_png
@@ -35,13 +37,15 @@ SYNTHETIC = (
 
 
 def summary_rows(
-    outcomes: Sequence[Outcome], latency_ms: Mapping[str, float], counts: Mapping[str, int]
+    outcomes: Sequence[Outcome], latency_ms: Mapping[str, float], counts: Mapping[str, int],
+    errors: Mapping[str, Any],
 ) -> list[list[str]]:
     """
     Return rows of three cells: measure, retrieval, after reranking; the first is the head.
 
     :param latency_ms: median latency by stage.
     :param counts: number of images by what happened to them.
+    :param errors: of the pose, from ``pose_errors``: of the best place, and as published.
     """
     positives = [one.query.positives for one in outcomes]
     rankings = [[one.rankings[stage].places for one in outcomes] for stage in (RETRIEVAL, RERANK)]
@@ -49,6 +53,8 @@ def summary_rows(
     for count in RECALLS:
         rows.append([f'recall@{count}',
                      *(f'{recall_at(ranked, positives, count):.3f}' for ranked in rankings)])
+    rows.append(['position error, median and p95 [m]', median_and_p95_m(errors, 'place'),
+                 median_and_p95_m(errors, 'metric')])
     stages = ', '.join(f'{stage} {ms:.1f}' for stage, ms in latency_ms.items())
     rows.append(['median latency [ms]', stages, ''])
     rows.append(['images', ', '.join(f'{name} {count}' for name, count in counts.items()), ''])

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..common.progress import OpenBar, counted
@@ -13,18 +13,23 @@ from ..config import Config, with_values
 from ..errors import BagError, ConfigError
 from ..evaluation.ground_truth import Protocol
 from ..evaluation.outcomes import Outcome
+from ..evaluation.pose_errors import published_errors
 from ..evaluation.published import candidates_of, judge, ranked_count
+from ..geometry.poses import BODY_T_OPTICAL
 from ..mapping.build import build_map
 from ..maps.place_map import PlaceMap
 from ..model import Model
+from ..records import Camera as Intrinsics
+from ..records import MountedCamera
 from ..ros.replay.live import LiveNode, LiveRun, own_domain
+from ..sources.bag_cameras import camera_of_bag
 from ..sources.bag_writer import BagWriter
 from ..sources.bags import Bag
 from ..sources.frames import frames_of_bag
 from .report import demo_report, summary_rows
-from .town import DAY, DUSK, Light, Town
+from .town import DAY, DUSK, Camera, Light, Town
 
-IMAGE_TOPIC, POSE_TOPIC = '/camera/image_raw', '/odom'
+IMAGE_TOPIC, INFO_TOPIC, POSE_TOPIC = '/camera/image_raw', '/camera/camera_info', '/odom'
 PROTOCOL = Protocol(positive_radius_m=8.0, positive_angle_deg=45.0)
 SECOND_LAP_OFFSET_M = 0.5
 MARKER = '.r2former_demo'
@@ -90,7 +95,9 @@ def run_demo(
     _map(model, paths, config, open_bar)
     run = _replay(paths, config, frames, rate, open_bar)
     outcomes = _judged(model, paths, run, config, open_bar)
-    rows = summary_rows(outcomes, run.latency_ms, run.counts)
+    with PlaceMap.open(paths.map) as place_map:
+        errors = published_errors(outcomes, run.poses, place_map.places())
+    rows = summary_rows(outcomes, run.latency_ms, run.counts, errors)
     files = demo_report(
         paths.map, paths.laps[1], IMAGE_TOPIC, outcomes, rows,
         outlines=town.plan().footprints, trained=model.origin.trained, protocol=PROTOCOL,
@@ -106,9 +113,12 @@ def _drive(
 ) -> None:
     """Render a lap and record it as a bag."""
     drive = town.lap(lap, frames, light=light, lateral_offset_m=offset_m)
+    camera = Camera()
+    intrinsics = Intrinsics(camera.matrix, camera.width_px, camera.height_px)
     with BagWriter(path) as bag, open_bar(f'drive lap {lap + 1} ({light.name})', frames) as bar:
         for frame, pose in counted(drive, bar):
             bag.image(IMAGE_TOPIC, frame)
+            bag.camera_info(INFO_TOPIC, frame.stamp_ns, intrinsics, frame.frame_id)
             bag.odometry(POSE_TOPIC, pose, frame_id='map', child_frame_id='camera')
 
 
@@ -117,7 +127,10 @@ def _map(model: Model, paths: Paths, config: Config, open_bar: OpenBar) -> None:
         raise BagError(line)
 
     with Bag(paths.laps[0]) as bag:
-        frames = frames_of_bag(bag, IMAGE_TOPIC, bag.trajectory(POSE_TOPIC), stop)
+        intrinsics, _, _ = camera_of_bag(bag, IMAGE_TOPIC, POSE_TOPIC)
+        camera = None if intrinsics is None else MountedCamera(intrinsics, BODY_T_OPTICAL)
+        frames = (replace(one, camera=camera) for one in frames_of_bag(
+            bag, IMAGE_TOPIC, bag.trajectory(POSE_TOPIC), stop))
         with open_bar('map lap 1', bag.image_count(IMAGE_TOPIC)) as bar:
             build_map(model, paths.map, counted(frames, bar), config)
 

@@ -48,6 +48,7 @@ class Outcome:
 
     ``state`` is what the recognizer said after the images so far, ``accepted`` what it held of
     this one alone; empty and None where that is not known. ``latency_ms`` has one entry a stage.
+    ``pose`` is the pose measured in metres, in the map's frame, None where none was accepted.
     """
 
     query: Query
@@ -55,6 +56,7 @@ class Outcome:
     state: str = ''
     latency_ms: dict[str, float] = field(default_factory=dict)
     accepted: bool | None = None
+    pose: Pose | None = field(default=None, compare=False)
 
     def first_right(self, method: str) -> int | None:
         """Return the rank, from 1, of the first right place, or None."""
@@ -106,6 +108,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         'negative': query.negative,
         'positives': sorted(query.positives),
         'state': outcome.state,
+        'pose': None if outcome.pose is None else outcome.pose.tolist(),
         'answers': {
             method: {
                 'places': list(ranking.places[:STORED_PLACES]),

@@ -83,7 +83,8 @@ class Runner:
             rankings[method.name] = method.rank(sight)
             latency_ms[method.name] = (time.perf_counter() - start) * 1e3
         return Outcome(
-            query, rankings, recognition.state.value, latency_ms, recognition.accepted)
+            query, rankings, recognition.state.value, latency_ms, recognition.accepted,
+            None if recognition.pose is None else recognition.pose.map_T_base)
 
     def _recognize(self, frame: Frame) -> tuple[Recognition, ImageFeatures]:
         """Recognise; stages loaded from a cache count with the time they once took."""

@@ -21,6 +21,8 @@ from ..sources.sixteen_bit import use_scaling
 from .decoding import decoder_of
 from .inputs import OdometryBuffer
 from .loop_reporter import LoopReporter, end_map
+from .map_transform import MapTransform
+from .mounted_camera import CameraInput
 from .seen import Consumer
 
 Guard = Callable[[Callable[[], None]], AbstractContextManager[None]]
@@ -50,10 +52,18 @@ class Configured:
         self.odometry = OdometryBuffer()
         self.decode = decoder_of(config.node.image_conversion)
         self.loops: LoopReporter | None = None
+        self.map_transform: MapTransform | None = None
+        self.camera = CameraInput(
+            node, config.refine.base_to_camera, lambda: self.odometry.child_frame_id)
         self._node = node
         self._log = node.get_logger()
         with guard(self._abandon), ExitStack() as opened:
+            opened.callback(self.camera.close)
             self.recognizer = self._open(opened)
+            self.camera.map_camera = self.recognizer.refiner.map_camera
+            if config.node.publish_tf:
+                self.map_transform = MapTransform(node, config, self.odometry)
+                opened.callback(self.map_transform.close)
             self.recognizer.search.warm_up()
             opened.pop_all()
         self._describe()
@@ -68,7 +78,8 @@ class Configured:
     @property
     def consumers(self) -> list[Consumer]:
         """What must see every image besides the node's own outputs."""
-        return [self.loops.take] if self.loops else []
+        parts = (self.loops, self.map_transform)
+        return [part.take for part in parts if part is not None]
 
     def changed(self, values: dict[str, Any]) -> Config:
         """
@@ -100,10 +111,14 @@ class Configured:
         old = self.recognizer
         self.recognizer = Recognizer.open(
             self.config.map.path, self.config, old.search.model, self._log.info)
+        self.camera.map_camera = self.recognizer.refiner.map_camera
         old.close()
 
     def close(self) -> None:
-        """Close the maps."""
+        """Close the maps, and what belongs to the configuration."""
+        self.camera.close()
+        if self.map_transform is not None:
+            self.map_transform.close()
         if self.has_saved_map:
             self.recognizer.close()
         if self.loops is not None:
@@ -143,7 +158,8 @@ class Configured:
         return Recognizer(PlaceSearch(model, loops.place_map, config))
 
     def _begin_drive(self, model: Model, opened: ExitStack) -> LoopReporter:
-        self.loops = LoopReporter(self._node, model, self.config, self.odometry)
+        self.loops = LoopReporter(
+            self._node, model, self.config, self.odometry, self.camera)
         opened.callback(self.loops.close)
         self._log.info(f'this drive grows {self.loops.place_map.location}')
         return self.loops
@@ -154,6 +170,9 @@ class Configured:
             f'map {self.config.map.path or "none"} with {self.facts()["places"]} places; '
             f'{model.origin.text}, {model.spec.preset}, on {model.device} ({model.backend})'
         )
+        if self.recognizer.refiner.ready:
+            kinds = ', '.join(one.kind for one in self.recognizer.refiner.detectors)
+            self._log.info(f'poses are measured in metres with the landmarks of the map ({kinds})')
         if not model.origin.trained:
             self._log.warning('untrained weights: results mean nothing')
         elif not self.recognizer.search.reranks:

@@ -39,6 +39,7 @@ from ..records import (
     LoopClosure,
     Place,
     Pose,
+    RelativePose,
     StampedPose,
     View,
 )
@@ -49,25 +50,35 @@ HYPOTHESIS = np.dtype([
     ('qx', '<f4'), ('qy', '<f4'), ('qz', '<f4'), ('qw', '<f4'),
     ('score', '<f4'), ('similarity', '<f4'), ('inliers', '<i4'), ('place_id', '<u4'),
     ('stamp_sec', '<i4'), ('stamp_nanosec', '<u4'),
-    ('x_m', '<f8'), ('y_m', '<f8'), ('z_m', '<f8'), ('probability', '<f4'),
+    ('x_m', '<f8'), ('y_m', '<f8'), ('z_m', '<f8'), ('probability', '<f4'), ('metric', '<i4'),
 ])
 """
 Position and orientation are NaN for a place whose pose is unknown; inliers -1: not verified.
 
 x, y and z are float32, as viewers expect: 0.5 m apart at a UTM northing. x_m, y_m and z_m hold the
-same position in full. probability is that of being right, NaN if nothing tells it.
+same position in full. probability is that of being right, NaN if nothing tells it. metric is 1 if
+a pose in metres was accepted at this place, 0 if one was measured and refused, -1 if none was.
 """
 
 LOOP = np.dtype(HYPOTHESIS.descr + [
     (f'view_{name}', '<f4') for name in ('qx', 'qy', 'qz', 'qw', 'dx', 'dy', 'dz')
+] + [
+    (f'metric_{name}', '<f8') for name in ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw',
+                                           'sigma_m', 'sigma_deg')
 ])
-"""A hypothesis, then the rotation of place_T_query and the unit vector to the query; or NaN."""
+"""
+A hypothesis, then the rotation of place_T_query and the unit vector to the query; or NaN.
+
+metric_x to metric_qw are place_T_query in metres, with the standard deviations of its position and
+rotation along their worst axes; or NaN.
+"""
 
 POINT_FIELD_TYPES = {
     'f4': PointField.FLOAT32, 'f8': PointField.FLOAT64,
     'i4': PointField.INT32, 'u4': PointField.UINT32,
 }
-ADDED_LATER = ('x_m', 'y_m', 'z_m', 'probability')
+ADDED_LATER = ('x_m', 'y_m', 'z_m', 'probability', 'metric', *(
+    name for name in LOOP.names or () if name.startswith('metric_')))
 """Fields that recordings of earlier versions lack."""
 NS = 1_000_000_000
 
@@ -136,7 +147,7 @@ def loop_message(loop: LoopClosure, frame_id: str) -> PointCloud2:
         turned = np.eye(4)
         turned[:3, :3] = loop.view.rotation
         view = [*quaternion_xyzw(turned), *loop.view.direction]
-    points = np.array([(*_point(loop.hypothesis), *view)], LOOP)
+    points = np.array([(*_point(loop.hypothesis), *view, *_metric(loop.relative))], LOOP)
     return _cloud(points, header_from(loop.stamp_ns, frame_id))
 
 
@@ -148,7 +159,8 @@ def loops_from(message: PointCloud2) -> list[LoopClosure]:
     """
     stamp_ns = stamp_ns_from(message.header.stamp)
     points = _points(message, LOOP)
-    return [LoopClosure(stamp_ns, _hypothesis(point), view=_view(point)) for point in points]
+    return [LoopClosure(stamp_ns, _hypothesis(point), view=_view(point),
+                        relative=_relative(point)) for point in points]
 
 
 def pose_message(
@@ -178,7 +190,8 @@ def _point(hypothesis: Hypothesis) -> tuple[float, ...]:
     where = [np.nan] * 7 if pose is None else [*pose[:3, 3], *quaternion_xyzw(pose)]
     stamp = stamp_from(place.stamp_ns)
     return (*where, hypothesis.score, hypothesis.similarity, hypothesis.inliers, place.place_id,
-            stamp.sec, stamp.nanosec, *where[:3], hypothesis.probability)
+            stamp.sec, stamp.nanosec, *where[:3], hypothesis.probability,
+            -1 if hypothesis.metric is None else int(hypothesis.metric.accepted))
 
 
 def stamped_pose_from(message: Odometry) -> StampedPose:
@@ -235,6 +248,24 @@ def _cloud(points: np.ndarray, header: Header) -> PointCloud2:
         data=points.tobytes(),
         is_dense=not np.isnan(points['x']).any(),
     )
+
+
+def _metric(relative: RelativePose | None) -> list[float]:
+    if relative is None:
+        return [np.nan] * 9
+    pose = relative.place_T_query
+    return [*pose[:3, 3], *quaternion_xyzw(pose), relative.sigma_m, relative.sigma_deg]
+
+
+def _relative(point: np.void) -> RelativePose | None:
+    """Read a relative pose; its covariance is a sphere as large as its worst axis."""
+    if 'metric_x' not in (point.dtype.names or ()) or np.isnan(point['metric_x']):
+        return None
+    xyz, xyzw = ([float(point[f'metric_{name}']) for name in names]
+                 for names in (('x', 'y', 'z'), ('qx', 'qy', 'qz', 'qw')))
+    sigma_m, sigma_deg = float(point['metric_sigma_m']), float(point['metric_sigma_deg'])
+    variances = [sigma_m**2] * 3 + [math.radians(sigma_deg) ** 2] * 3
+    return RelativePose(pose_from_quaternion(xyz, xyzw), np.diag(variances))
 
 
 def _view(point: np.void) -> View | None:

@@ -107,6 +107,7 @@ class OdometryBuffer(PoseBuffer):
     def __init__(self) -> None:
         super().__init__()
         self.frame_id = ''
+        self.child_frame_id = ''
         self.skipped = 0
         self._newest_ns: int | None = None
 
@@ -145,4 +146,5 @@ class OdometryInput:
                     f'odometry skipped: {error}; /diagnostics counts any further ones')
             return
         self._buffer.frame_id = message.header.frame_id
+        self._buffer.child_frame_id = message.child_frame_id
         self._buffer.add(pose)

@@ -60,10 +60,15 @@ COMPRESSED = Topic('image/compressed', CompressedImage, None, 'camera',
 ODOMETRY = Topic('odom', Odometry, QoSProfile(depth=100), 'odometry',
                  'Motion of the camera; optional. The child frame is taken as the camera')
 
+CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',
+                    'Intrinsics; optional. With them, poses and loop closures are measured in '
+                    'metres; without them, the camera of the map is assumed')
+
 HYPOTHESES = Topic('~/hypotheses', PointCloud2, TEN, 'each image used',
                    'One point per hypothesis, best first; the fields are listed below')
 POSE = Topic('~/pose', PoseWithCovarianceStamped, TEN, 'each image used while localized',
-             'Pose of the most probable place; the covariance says how far off it may be')
+             'Pose measured in metres if one was accepted, otherwise that of the most probable '
+             'place; the covariance says how far off it may be')
 STATE = Topic('~/state', String, LATCHED, 'on change', '`lost`, `candidate` or `localized`')
 STATUS = Topic('~/status', DiagnosticArray, TEN, 'each image, each change of the camera',
                'Whether the image was accepted, why, and the numbers behind it; map revision and '
@@ -85,8 +90,6 @@ LOCALIZE_ONCE = Service(
     '~/localize_once', 'Answer with the result for the next image, as one line of JSON')
 
 # These exist only with loop_closure.enabled.
-CAMERA_INFO = Topic('camera_info', CameraInfo, QoSProfile(depth=1), 'camera',
-                    'Intrinsics; optional. With them, loop closures have a rotation')
 LOOP_CLOSURES = Topic(
     '~/loop_closures', PointCloud2, TEN, 'each loop closure',
     'A keyframe taken near an earlier place. The frame is that of the odometry if the place '
@@ -115,9 +118,9 @@ class Interface:
 
 LOCALIZER = Interface(
     (HYPOTHESES, POSE, STATE, STATUS, MARKERS, DEBUG_IMAGE, DIAGNOSTICS),
-    (IMAGE, COMPRESSED, ODOMETRY),
+    (IMAGE, COMPRESSED, ODOMETRY, CAMERA_INFO),
     (RELOAD_MAP, RESET, LOCALIZE_ONCE))
-LOOP_CLOSURE = Interface((LOOP_CLOSURES,), (CAMERA_INFO,), (SAVE_MAP,))
+LOOP_CLOSURE = Interface((LOOP_CLOSURES,), (), (SAVE_MAP,))
 POSE_GRAPH = Interface((PATH, CORRECTION), (GRAPH_ODOMETRY, GRAPH_LOOPS))
 
 

@@ -9,21 +9,20 @@ from datetime import datetime
 from pathlib import Path
 
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
 from ..config import Config
 from ..errors import MapError, R2FormerError
-from ..geometry.cameras import supports
 from ..mapping.build import create_map
 from ..maps.place_map import PlaceMap
 from ..maps.search import PlaceSearch
 from ..model import Model
 from ..records import Frame, Pose, PosedFrame
 from ..slam.loop_closure import LoopCloser
-from .conversions import camera_from, loop_message
-from .inputs import OdometryBuffer, ReliableInput
-from .interface import CAMERA_INFO, LOOP_CLOSURES, SAVE_MAP, create_publisher
+from .conversions import loop_message
+from .inputs import OdometryBuffer
+from .interface import LOOP_CLOSURES, SAVE_MAP, create_publisher
+from .mounted_camera import CameraInput
 from .seen import Seen
 
 MOST_WAITING = 10
@@ -34,7 +33,8 @@ class LoopReporter:
     """Grow a map of this drive and publish ``~/loop_closures``."""
 
     def __init__(
-        self, node: LifecycleNode, model: Model, config: Config, odometry: OdometryBuffer
+        self, node: LifecycleNode, model: Model, config: Config, odometry: OdometryBuffer,
+        camera: CameraInput,
     ) -> None:
         """
         Begin a map.
@@ -55,7 +55,7 @@ class LoopReporter:
         self._reported = 0
         self._publisher = create_publisher(node, LOOP_CLOSURES)
         self._service = node.create_service(SAVE_MAP.kind, SAVE_MAP.name, self._on_save)
-        self._camera_info = ReliableInput(node, CAMERA_INFO, self._on_camera, CAMERA_INFO.qos)
+        self._camera = camera
 
     def use(self, config: Config) -> None:
         """Apply settings that may change at run time."""
@@ -86,10 +86,12 @@ class LoopReporter:
 
     def _offer(self, seen: Seen, pose: Pose) -> None:
         frame = seen.frame
-        posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}')
+        camera = self._camera.mounted(frame.frame_id) if self._camera.usable() else None
+        posed = PosedFrame(frame, pose, f'{frame.frame_id}:{frame.stamp_ns}', camera)
+        self.closer.camera = self._camera.usable()
         result = self.closer.offer(
             posed, seen.features, saved=seen.recognizer.search,
-            known=seen.recognition.hypotheses)
+            known=seen.recognition.hypotheses, known_pose=seen.recognition.pose)
         for loop in result.loops if result else ():
             frame_id = self.config.map.frame_id if loop.in_saved_map else self._odometry.frame_id
             self._publisher.publish(loop_message(loop, frame_id))
@@ -110,19 +112,10 @@ class LoopReporter:
 
     def close(self) -> None:
         """Stop reporting and close the map."""
-        self._camera_info.close()
         self._node.destroy_service(self._service)
         self._node.destroy_lifecycle_publisher(self._publisher)
+        self.closer.finish()
         end_map(self.place_map)
-
-    def _on_camera(self, message: CameraInfo) -> None:
-        camera = camera_from(message)
-        if camera is not None and not supports(camera):
-            self._node.get_logger().warning(
-                f'distortion model {camera.model!r} is not supported: no relative rotation',
-                once=True)
-            camera = None
-        self.closer.camera = camera
 
     def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Copy the map while the worker keeps adding to it."""

@@ -9,7 +9,8 @@ from std_msgs.msg import String
 
 from ..config import Config
 from ..decision import pose_covariance
-from ..records import Belief, State
+from ..geometry.poses import distance_m
+from ..records import Belief, Recognition, State
 from .conversions import hypotheses_message, pose_message
 from .interface import HYPOTHESES, POSE, STATE, create_publisher
 from .seen import Seen
@@ -33,7 +34,7 @@ class Outputs:
             hypotheses_message(first, recognition.stamp_ns, self.config.map.frame_id))
         self.say_state(recognition.state)
         if recognition.state is State.LOCALIZED and recognition.belief is not None:
-            self._publish_pose(recognition.belief, recognition.stamp_ns)
+            self._publish_pose(recognition, recognition.belief)
 
     def say_state(self, state: State, *, again: bool = False) -> None:
         """Publish the state if it has changed, or in any case with ``again``."""
@@ -41,8 +42,13 @@ class Outputs:
             self._said = state
             self._state.publish(String(data=state.value))
 
-    def _publish_pose(self, belief: Belief, stamp_ns: int) -> None:
-        pose = belief.place.map_T_camera
+    def _publish_pose(self, recognition: Recognition, belief: Belief) -> None:
+        """Publish the measured pose if it is near the most probable place, else that place's."""
+        pose, stamp_ns = belief.place.map_T_camera, recognition.stamp_ns
         if pose is not None:
             covariance = pose_covariance(belief, self.config.decision)
+            measured = recognition.pose
+            if measured is not None and distance_m(measured.map_T_base, pose) <= max(
+                    self.config.decision.agreement_radius_m, self.config.refine.max_distance_m):
+                pose, covariance = measured.map_T_base, measured.covariance
             self._pose.publish(pose_message(pose, covariance, stamp_ns, self.config.map.frame_id))

@@ -104,7 +104,8 @@ class ImageWorker:
         odom_T_camera = self._configured.odometry.at(frame.stamp_ns)
         self._require_sight(frame, odom_T_camera)
         self._notice_restart(frame.stamp_ns)
-        recognition, features = recognizer.recognize_and_encode(prepared, odom_T_camera)
+        recognition, features = recognizer.recognize_and_encode(
+            prepared, odom_T_camera, self._configured.camera.mounted(frame.frame_id))
         self._statistics.saw(recognition, time.monotonic())
         return Seen(recognizer, frame, recognition, features, odom_T_camera)
 

@@ -81,7 +81,7 @@ def test_both_rankings_come_from_what_was_retrieved_and_published():
     assert outcomes[1].rankings[RERANK].places == (1, 5)
     assert outcomes[1].rankings[RETRIEVAL].score == 0.95
     assert method_measures(outcomes, RERANK)['recall@1'] == pytest.approx(2 / 3)
-    rows = summary_rows(outcomes, {'encode': 12.34, 'rerank': 5.0}, {'played': 4, 'used': 3})
+    rows = summary_rows(outcomes, {'encode': 12.34, 'rerank': 5.0}, {'played': 4, 'used': 3}, {})
     assert rows[1] == ['recall@1', '0.000', '0.667']
     assert rows[-2] == ['median latency [ms]', 'encode 12.3, rerank 5.0', '']
     assert rows[-1] == ['images', 'played 4, used 3', '']
@@ -170,7 +170,7 @@ def test_the_report_is_one_file_with_every_picture(tmp_path):
         said = {i: recognizer.recognize(Frame(i, picture(i))).hypotheses for i in POSES}
     truth = Trajectory.from_poses(StampedPose(i, pose) for i, pose in POSES.items())
     outcomes = judge(said, {}, truth, PLACES, Protocol(4.0))
-    rows = summary_rows(outcomes, {'encode': 1.0}, {'played': 5})
+    rows = summary_rows(outcomes, {'encode': 1.0}, {'played': 5}, {})
     square = np.array([[0, 5], [8, 5], [8, 9], [0, 9]], float)
     files = demo_report(tmp_path / 'm.r2map', tmp_path / 'bag', '/image', outcomes, rows,
                         outlines=[square], trained=False, protocol=Protocol(4.0))

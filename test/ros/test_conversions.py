@@ -66,7 +66,7 @@ def test_the_layout_is_one_that_any_reader_of_point_clouds_understands():
     kinds = {field.name: field.datatype for field in message.fields}
     assert list(offsets) == ['x', 'y', 'z', 'qx', 'qy', 'qz', 'qw', 'score', 'similarity',
                              'inliers', 'place_id', 'stamp_sec', 'stamp_nanosec',
-                             'x_m', 'y_m', 'z_m', 'probability']
+                             'x_m', 'y_m', 'z_m', 'probability', 'metric']
     assert (message.width, message.height, message.is_bigendian) == (2, 1, False)
     assert message.row_step == 2 * message.point_step == len(message.data)
     assert kinds['y'] == PointField.FLOAT32 and kinds['place_id'] == PointField.UINT32

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / 'launch' / 'localize.launch.py'
 SLAM = LAUNCH.with_name('slam.launch.py')
 ARGUMENTS = {
-    'map', 'image', 'odom', 'image_transport', 'weights', 'device', 'params_file', 'autostart',
-    'namespace', 'use_sim_time', 'log_level', 'respawn', 'required', 'initialpose',
+    'map', 'image', 'odom', 'camera_info', 'image_transport', 'weights', 'device',
+    'params_file', 'autostart', 'namespace', 'use_sim_time', 'log_level', 'respawn',
+    'required', 'initialpose',
 }
 
 

@@ -289,15 +289,16 @@ def test_what_changes_at_run_time_reaches_the_own_past(make_node, tmp_path):
 def test_intrinsics_reach_the_loop_closer(make_node, tmp_path):
     node = make_node(**{**DRIVE, 'loop_closure.folder': tmp_path})
     assert node.trigger_configure() == SUCCESS
+    camera = node.configured.camera
     message = CameraInfo(width=128, height=96, distortion_model='plumb_bob')
-    node.configured.loops._on_camera(message)
-    assert node.configured.loops.closer.camera is None
+    camera._on_info(message)
+    assert node.configured.loops._camera.usable() is None
     message.k = [100.0, 0.0, 64.0, 0.0, 110.0, 48.0, 0.0, 0.0, 1.0]
-    node.configured.loops._on_camera(message)
-    assert node.configured.loops.closer.camera.matrix[1].tolist() == [0.0, 110.0, 48.0]
+    camera._on_info(message)
+    assert node.configured.loops._camera.usable().matrix[1].tolist() == [0.0, 110.0, 48.0]
     message.distortion_model = 'omni'
-    node.configured.loops._on_camera(message)
-    assert node.configured.loops.closer.camera is None
+    camera._on_info(message)
+    assert node.configured.loops._camera.usable() is None
 
 
 @contextmanager

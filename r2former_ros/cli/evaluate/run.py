@@ -182,6 +182,7 @@ def write_report(
 
 def print_result(result: dict[str, Any]) -> None:
     """Print the question, the table of measures, and the cost."""
+    from ...evaluation.pose_errors import lines
     from ...evaluation.report.tables import memory_owner, number, table_rows
 
     print(f'{result["source"]}: {result["queries"]} queries, {result["database"]} database '
@@ -194,6 +195,8 @@ def print_result(result: dict[str, Any]) -> None:
     decision = ', '.join(f'{name} {number(value, 2)}'
                          for name, value in result['decision'].items() if value is not None)
     print(f'reranked score as decision: {decision}')
+    for line in lines(result.get('pose_errors', {})):
+        print(line)
     for name in ('states', 'live'):
         if result.get(name):
             print(f'{name}: ' + ', '.join(f'{key} {n:g}' for key, n in result[name].items()))

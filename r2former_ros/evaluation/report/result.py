@@ -26,6 +26,7 @@ from ..measures import (
     state_counts,
 )
 from ..outcomes import RERANK, RETRIEVAL, STORED_PLACES, Outcome, outside, to_json
+from ..pose_errors import pose_errors
 from ..speed import machine
 from ..trial import Trial
 
@@ -48,6 +49,7 @@ def result_of(
         'recall_intervals': {name: recall_intervals(outcomes, name) for name in methods},
         'decision': decision_measures(outcomes, places, config.decision.min_score),
         'states': state_counts(outcomes) if trial.in_order else {},
+        'pose_errors': pose_errors(outcomes, places),
         'queries': sum(not one.query.negative for one in outcomes),
         'outside': len(outside(outcomes)),
         'negatives': sum(one.query.negative for one in outcomes),

@@ -21,6 +21,7 @@ from types import TracebackType
 import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -33,8 +34,10 @@ from std_msgs.msg import String
 
 from ...config import Config, to_dict
 from ...errors import R2FormerError
+from ...geometry.poses import pose_from_quaternion
+from ...records import Pose
 from ...sources.bags import Bag
-from ..conversions import Hypotheses, hypotheses_from
+from ..conversions import Hypotheses, hypotheses_from, stamp_ns_from
 from .player import Player
 
 START_TIMEOUT_S = 180.0
@@ -53,6 +56,8 @@ class LiveRun:
 
     played: int = 0
     hypotheses: dict[int, Hypotheses] = field(default_factory=dict)
+    poses: dict[int, Pose] = field(default_factory=dict)
+    """``map_T_camera`` as published on ``~/pose``, by the stamp of the image."""
     states: list[str] = field(default_factory=list)
     diagnostics: dict[str, str] = field(default_factory=dict)
     memory_mb: float = math.nan
@@ -89,6 +94,7 @@ class LiveNode:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         subscribe = self.node.create_subscription
         subscribe(PointCloud2, '/localizer/hypotheses', self._on_hypotheses, 100)
+        subscribe(PoseWithCovarianceStamped, '/localizer/pose', self._on_pose, 100)
         subscribe(String, '/localizer/state', self._on_state, latched)
         subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         self._change_state = self.node.create_client(ChangeState, '/localizer/change_state')
@@ -211,6 +217,11 @@ class LiveNode:
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):
             self._executor.spin()
+
+    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
+        p, q = message.pose.pose.position, message.pose.pose.orientation
+        self.run.poses[stamp_ns_from(message.header.stamp)] = pose_from_quaternion(
+            [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])
 
     def _on_hypotheses(self, message: PointCloud2) -> None:
         decoded = hypotheses_from(message)
