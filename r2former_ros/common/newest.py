@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Worker threads that always take the newest item and never queue."""
+"""Worker threads that process the newest item only, without a queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Prepared = TypeVar('Prepared')
 
 @dataclass
 class Counters:
-    """What happened to the items: received = used + bad + dropped + those not done with yet."""
+    """What happened to the items: received = used + bad + dropped + in progress."""
 
     received: int = 0
     used: int = 0
@@ -26,12 +26,11 @@ class Counters:
 
 class NewestWorker(Generic[Item]):
     """
-    Work on the newest item in a thread of its own.
+    Process the newest item in a separate thread.
 
-    ``offer`` returns at once; an item that waits while a newer one comes is dropped and counted.
-    The work says with its return value whether the item was usable; it must not raise.
-    ``offered_s`` says when the item at work was offered (monotonic seconds), ``queue_age_s`` how
-    old it was when it was taken.
+    ``offer`` returns at once; an item that is still waiting when a newer one arrives is dropped
+    and counted. The work returns whether the item was usable; it must not raise. ``offered_s`` is
+    when the current item was offered (monotonic seconds), and ``queue_age_s`` how long it waited.
     """
 
     def __init__(self, work: Callable[[Item], bool], name: str = 'recognizer') -> None:
@@ -47,9 +46,9 @@ class NewestWorker(Generic[Item]):
 
     def offer(self, item: Item, offered_s: float | None = None) -> None:
         """
-        Hand over an item, in place of one that is still waiting.
+        Hand over an item; it replaces one that is still waiting.
 
-        :param offered_s: since when the item has been waiting, if not from now on.
+        :param offered_s: since when the item has been waiting (monotonic seconds); now by default.
         """
         with self._changed:
             self.counters.received += 1
@@ -61,7 +60,7 @@ class NewestWorker(Generic[Item]):
             self._changed.notify()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """Let the work at hand end, drop what waits, and say whether the thread has ended."""
+        """Finish the current item, drop a waiting one, and return whether the thread ended."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -78,7 +77,7 @@ class NewestWorker(Generic[Item]):
                     self.counters.bad += 1
 
     def _next(self) -> Item | None:
-        """Wait for an item; None when it is time to stop."""
+        """Wait for an item; return None when it is time to stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
             if self._waiting is None:
@@ -93,10 +92,10 @@ class NewestWorker(Generic[Item]):
 
 class NewestPipeline(Generic[Item, Prepared]):
     """
-    Prepare the newest item in one thread, while another works on the one before.
+    Prepare the newest item in one thread while another thread works on the previous one.
 
-    What is prepared is dropped too when a newer one is ready before the work at hand ends.
-    Preparing returns None for an item of no use; neither it nor the work may raise.
+    A prepared item is dropped, too, if a newer one is ready before the current work ends.
+    Preparing returns None for an unusable item; neither it nor the work may raise.
     """
 
     def __init__(
@@ -108,22 +107,22 @@ class NewestPipeline(Generic[Item, Prepared]):
 
     @property
     def counters(self) -> Counters:
-        """What happened to the items in both threads."""
+        """Counts of both threads together."""
         preparing, working = self._preparing.counters, self._working.counters
         return Counters(preparing.received, working.used, preparing.dropped + working.dropped,
                         preparing.bad + working.bad)
 
     @property
     def queue_age_s(self) -> float:
-        """How old the item at work was when it was taken."""
+        """Age of the current item when its processing began."""
         return self._working.queue_age_s
 
     def offer(self, item: Item) -> None:
-        """Hand over an item, in place of one that is still waiting."""
+        """Hand over an item; it replaces one that is still waiting."""
         self._preparing.offer(item)
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """Let the work at hand end, drop what waits, and say whether both threads have ended."""
+        """Finish the current item, drop waiting ones, and return whether both threads ended."""
         until = time.monotonic() + timeout_s
         prepared = self._preparing.stop(timeout_s)
         return self._working.stop(max(0.0, until - time.monotonic())) and prepared

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The process: its settings, for programs (the node and the command line), and its user's cache.
+Settings of the process, for the node and the command line, and the user's cache folder.
 
-A library leaves the process as it is, so ``import r2former_ros`` sets none of this.
+A library leaves the process alone, so ``import r2former_ros`` changes none of this.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def prepare_process() -> None:
     """
     Make PyTorch share the cores and reuse memory; call it before torch is imported.
 
-    Waiting OpenMP threads spin by default. On a robot, where other programs run, they burn the
-    very cores that the others need, and each operation waits for the slowest. The environment
-    variable ``OMP_WAIT_POLICY`` overrides this.
+    Idle OpenMP threads spin by default. On a robot they take cores from other programs, and each
+    operation waits for the slowest thread. The environment variable ``OMP_WAIT_POLICY`` overrides
+    this.
     """
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
@@ -33,6 +33,6 @@ def prepare_process() -> None:
 
 
 def cache_folder() -> Path:
-    """Return where programs of this user keep what can be made again."""
+    """Return the user's folder for files that can be regenerated."""
     home = os.environ.get('XDG_CACHE_HOME')
     return (Path(home) if home else Path.home() / '.cache') / 'r2former_ros'

@@ -40,9 +40,9 @@ class PlaceSet:
     """
     Images of queries and of a database, by path.
 
-    ``positives`` holds for each query the database rows to learn as its place (within 10 m as
-    published); ``same_place`` those that must not be taken for another place (within 25 m).
-    ``rule`` says in words when a database image shows a query's place.
+    For each query, ``positives`` holds the database rows to learn as its place (within 10 m, as
+    published), and ``same_place`` those that must not count as another place (within 25 m).
+    ``rule`` states when a database image shows the place of a query.
     """
 
     queries: tuple[Path, ...]
@@ -57,7 +57,7 @@ class PlaceSet:
                                f'{len(self.positives)}')
 
     def with_positives_only(self) -> PlaceSet:
-        """Leave out queries that nothing in the database shows."""
+        """Return a copy without the queries that have no positive."""
         kept = [row for row, positives in enumerate(self.positives) if len(positives)]
         return PlaceSet(
             tuple(self.queries[row] for row in kept), self.database,
@@ -71,12 +71,12 @@ def read_places(
     path: str | Path, split: str = 'train', radius_m: float = SAME_PLACE_RADIUS_M
 ) -> PlaceSet:
     """
-    Read a dataset, its layout told by what is there.
+    Read a dataset; the files that are there tell its layout.
 
     :param path: a ground-truth file, or the folder of a VG dataset or of MSLS.
     :param split: of a VG dataset; of MSLS, train or val (the cities that it keeps for that).
-    :param radius_m: of ``same_place``, where positions tell it.
-    :raises DatasetError: if it is none of them, or incomplete.
+    :param radius_m: radius of ``same_place``, for datasets with positions.
+    :raises DatasetError: if it has none of these layouts, or is incomplete.
     """
     path = Path(path)
     if path.is_file():
@@ -150,7 +150,7 @@ def read_msls(
     folder: Path, split: str = 'train', radius_m: float = SAME_PLACE_RADIUS_M
 ) -> PlaceSet:
     """
-    Read the cities of a split of ``train_val``; places of different cities are never the same.
+    Read the cities of a split of ``train_val``; different cities never share a place.
 
     :raises DatasetError: for the split ``test``, whose ground truth is not published.
     """
@@ -190,9 +190,9 @@ def from_positions(
 
 def pictures_in(folder: Path) -> list[Path]:
     """
-    Return all pictures below a folder, sorted.
+    Return all pictures in a folder and its subfolders, sorted.
 
-    :raises DatasetError: if there is none.
+    :raises DatasetError: if there are none.
     """
     found = sorted(path for path in folder.rglob('*') if is_picture(path))
     if not found:

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Playing a bag to the real node, and recording what it says."""
+"""Play a bag to the real node, and record what it publishes."""

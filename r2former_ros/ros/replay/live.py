@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replay a bag through the real node, in a process of its own, and collect what it says."""
+"""Replay a bag through the real node in a separate process, and collect its output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .player import Player
 START_TIMEOUT_S = 180.0
 CONFIGURE_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
-"""After the image at work, Python looks through PyTorch's objects at its end: 2 s of a core."""
+"""Time to finish the current image and to shut Python down, which takes 2 s of one core."""
 SETTLE_TIMEOUT_S = 20.0
 LOCALIZER, DIAGNOSTICS = '/localizer/', '/diagnostics'
 DOMAINS = 100
@@ -52,7 +52,7 @@ DOMAINS = 100
 
 @dataclass
 class LiveRun:
-    """What a replay gave: one entry a query image that was answered, by its stamp."""
+    """Results of a replay; ``hypotheses`` has one entry per answered image, by stamp."""
 
     played: int = 0
     hypotheses: dict[int, Hypotheses] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class LiveRun:
 
 
 class LiveNode:
-    """The localizer as a process, driven through its lifecycle services like any other client."""
+    """The localizer in a process of its own, driven through its lifecycle services."""
 
     def __init__(self, config: Config, image_topic: str) -> None:
         self.run = LiveRun()
@@ -120,7 +120,7 @@ class LiveNode:
         self.close()
 
     def close(self) -> None:
-        """End the process as a terminal would, and the node that talked to it."""
+        """Interrupt the process as a terminal would, and destroy the node that controls it."""
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(timeout=STOP_TIMEOUT_S)
@@ -141,7 +141,7 @@ class LiveNode:
         on_image: Callable[[], object] = lambda: None,
     ) -> LiveRun:
         """
-        Play a bag to the node and wait until it has dealt with every image it received.
+        Play a bag to the node and wait until every image it received is accounted for.
 
         :raises R2FormerError: if the node never subscribes.
         """
@@ -167,7 +167,7 @@ class LiveNode:
         return int(line.split()[1]) / 1024
 
     def cpu_s(self) -> float:
-        """Return the time of one core that the node's process has taken so far."""
+        """Return the CPU time of the node's process so far, in seconds of one core."""
         stat = Path(f'/proc/{self._process.pid}/stat').read_text(encoding='utf-8')
         user, system = stat.rpartition(')')[2].split()[11:13]  # the name may hold blanks
         return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
@@ -201,14 +201,14 @@ class LiveNode:
         raise R2FormerError('the localizer process did not start')
 
     def _change(self, transition: int) -> None:
-        """Ask for a transition; the node has logged the reason where it fails."""
+        """Request a transition; if it fails, the node has logged why."""
         request = ChangeState.Request(transition=Transition(id=transition))
         future = self._change_state.call_async(request)
         if not self._done(future, CONFIGURE_TIMEOUT_S) or not future.result().success:
             raise R2FormerError('the localizer could not be started; its message is above')
 
     def _done(self, future: Future, timeout_s: float) -> bool:
-        """Wait for an answer as long as the process lives."""
+        """Wait for an answer while the process runs."""
         until = time.monotonic() + timeout_s
         while not future.done() and time.monotonic() < until and self._process.poll() is None:
             time.sleep(0.02)
@@ -238,7 +238,7 @@ class LiveNode:
 
 @contextmanager
 def own_domain(arguments: list[str] | None = None) -> Iterator[None]:
-    """Initialise rclpy in a domain of this process, on this machine only, and end it again."""
+    """Initialise rclpy in a domain of its own, on this machine only; shut it down at the end."""
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % DOMAINS)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -249,7 +249,7 @@ def own_domain(arguments: list[str] | None = None) -> Iterator[None]:
 
 
 def _recorded_inputs(bag_path: Path) -> list[str]:
-    """Return the topics of a bag but those that a localizer published when it was recorded."""
+    """Return the topics of a bag, except for what a recorded localizer published."""
     with Bag(bag_path) as bag:
         return [topic for topic in bag.topics
                 if topic != DIAGNOSTICS and not topic.startswith(LOCALIZER)]
