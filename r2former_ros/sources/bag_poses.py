@@ -19,7 +19,7 @@ from ..errors import BagError, PoseError
 from ..geometry.poses import local_east_north, pose_from_yaw, travel_headings_rad
 from ..geometry.trajectories import Trajectory, restarts
 from ..records import Pose, StampedPose
-from .messages import NAV_SAT_FIX, deserialized, fix_of, pose_of, stamp_ns_of
+from .messages import NAV_SAT_FIX, Stamps, deserialized, fix_of, pose_of
 from .storage import RawMessage
 
 _logger = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ class _Placed(Generic[Value]):
 
 
 def trajectory_of_messages(
-    messages: Iterable[RawMessage], kind: str, name: str, origin: Fix | None = None
+    messages: Iterable[RawMessage], kind: str, name: str, stamps: Stamps,
+    origin: Fix | None = None,
 ) -> Trajectory:
     """
     Make a trajectory of the messages of one type, in the order of recording.
@@ -46,19 +47,20 @@ def trajectory_of_messages(
     stretch begins, which is a warning too.
 
     :param name: what messages call the topic.
+    :param stamps: reads the stamps of the topic.
     :param origin: of satellite fixes, latitude and longitude; the earliest where it is None.
     :raises BagError: if no message holds a pose.
     """
     if kind == NAV_SAT_FIX:
-        stretches = _stretches(_placed(messages, fix_of, name), name)
+        stretches = _stretches(_placed(messages, fix_of, name, stamps), name)
         return _trajectory_of_fixes(stretches, origin)
-    poses = _stretches(_placed(messages, pose_of, name), name)
+    poses = _stretches(_placed(messages, pose_of, name, stamps), name)
     return _joined(poses, [[StampedPose(one.stamp_ns, one.value) for one in stretch]
                            for stretch in poses])
 
 
 def _placed(
-    messages: Iterable[RawMessage], value_of: Callable[[Any], Value], name: str
+    messages: Iterable[RawMessage], value_of: Callable[[Any], Value], name: str, stamps: Stamps
 ) -> list[_Placed[Value]]:
     """Return what holds a pose."""
     placed: list[_Placed[Value]] = []
@@ -66,12 +68,10 @@ def _placed(
     for raw in messages:
         try:
             message = deserialized(raw)
-            value = value_of(message)
+            stamp_ns = stamps.of(message, raw)
+            placed.append(_Placed(stamp_ns, raw.recorded_ns, value_of(message)))
         except (PoseError, SerdeError) as error:
             left_out[str(error)] += 1
-            continue
-        stamp_ns = stamp_ns_of(message, raw)
-        placed.append(_Placed(stamp_ns, raw.recorded_ns, value))
     count = sum(left_out.values())
     if not placed:
         raise BagError(f'{name}: none of {counted(count, "message")} holds a pose '

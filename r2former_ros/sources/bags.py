@@ -9,6 +9,7 @@ Messages are read one by one: memory does not grow with the bag.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from ..geometry.trajectories import Trajectory
 from ..records import Frame
 from .bag_poses import trajectory_of_messages
 from .encodings import decode_compressed, decode_image
-from .messages import IMAGE, IMAGE_TYPES, POSE_TYPES, deserialized, stamp_ns_of
+from .messages import IMAGE, IMAGE_TYPES, POSE_TYPES, Stamps, deserialized
 from .storage import RawMessage, Storage, Topic
 
 BadFrameHandler = Callable[[ImageError], None]
@@ -143,8 +144,8 @@ class Bag:
         :raises BagError: if the topic is not in the bag, has another type, or holds no pose.
         """
         kind = self._topics_of(topic, POSE_TYPES)[0].type
-        messages = self._opened.messages([topic])
-        return trajectory_of_messages(messages, kind, f'{self.path}: {topic}', origin)
+        return trajectory_of_messages(self._opened.messages([topic]), kind,
+                                      f'{self.path}: {topic}', self._stamps_of(topic), origin)
 
     def raw_messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
         """
@@ -183,12 +184,16 @@ class Bag:
         names = [name for name, kind in self.topics.items() if not types or kind in types]
         return f'its {"pose topics" if types else "topics"}: {_list(names)}'
 
+    def _stamps_of(self, topic: str) -> Stamps:
+        return Stamps(islice(self._opened.messages([topic]), 2))
+
     def _frames(
         self, topic: str, on_bad_frame: BadFrameHandler | None
     ) -> Iterator[RecordedFrame]:
+        stamps = self._stamps_of(topic)
         for raw in self._opened.messages([topic]):
             try:
-                recorded = _decoded(raw)
+                recorded = _decoded(raw, stamps)
             except ImageError as error:
                 if on_bad_frame is None:
                     raise
@@ -197,7 +202,7 @@ class Bag:
             yield recorded
 
 
-def _decoded(raw: RawMessage) -> RecordedFrame:
+def _decoded(raw: RawMessage, stamps: Stamps) -> RecordedFrame:
     """
     Decode one picture.
 
@@ -206,7 +211,7 @@ def _decoded(raw: RawMessage) -> RecordedFrame:
     stamp_ns = raw.bag_time_ns
     try:
         message = deserialized(raw)
-        stamp_ns = stamp_ns_of(message, raw)
+        stamp_ns = stamps.of(message, raw)
         decode = decode_image if raw.type == IMAGE else decode_compressed
         frame = Frame(stamp_ns, decode(message), message.header.frame_id)
     except (ImageError, SerdeError) as error:

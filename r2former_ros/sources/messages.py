@@ -10,6 +10,7 @@ other type still opens.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rosbags.serde import SerdeError
@@ -26,6 +27,9 @@ POSE = 'geometry_msgs/msg/PoseStamped'
 POSE_WITH_COVARIANCE = 'geometry_msgs/msg/PoseWithCovarianceStamped'
 CAMERA_INFO, TF = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 POSE_TYPES = (ODOMETRY, POSE, POSE_WITH_COVARIANCE, NAV_SAT_FIX)
+
+SIMULATED_BEFORE_NS = 10**17
+"""Clocks of computers are past this, three years after 1970; those of simulators begin at 0."""
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 
@@ -48,10 +52,40 @@ def deserialized(raw: RawMessage) -> Any:
             from error
 
 
-def stamp_ns_of(message: Any, raw: RawMessage) -> int:
-    """Return the stamp of the header, or the recording time where a driver left it 0."""
-    stamp = message.header.stamp
-    return int(stamp.sec * 10**9 + stamp.nanosec) or raw.bag_time_ns
+class Stamps:
+    """
+    Stamps of the messages of one topic, in nanoseconds.
+
+    A driver that knows no time leaves 0, in place of which the recording time counts. Where the
+    other stamps are those of a simulator, 0 is its first moment.
+    """
+
+    def __init__(self, first: Iterable[RawMessage]) -> None:
+        """
+        Find out what a 0 means.
+
+        :param first: the first messages of the topic.
+        """
+        stamps = [stamp for raw in first if (stamp := _header_stamp_ns(raw)) is not None]
+        self._simulated = any(0 < stamp < SIMULATED_BEFORE_NS for stamp in stamps)
+
+    def of(self, message: Any, raw: RawMessage) -> int:
+        """Return the stamp of the next message."""
+        stamp_ns = _nanoseconds(message.header.stamp)
+        if stamp_ns:
+            self._simulated = stamp_ns < SIMULATED_BEFORE_NS
+        return stamp_ns if stamp_ns or self._simulated else raw.bag_time_ns
+
+
+def _header_stamp_ns(raw: RawMessage) -> int | None:
+    try:
+        return _nanoseconds(deserialized(raw).header.stamp)
+    except SerdeError:
+        return None
+
+
+def _nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec * 10**9 + stamp.nanosec)
 
 
 def pose_of(message: Any) -> Pose:

@@ -184,6 +184,18 @@ def test_frames_after_a_restart_get_the_poses_of_their_own_run(
     assert '/odom: time runs backwards 1 time, first from 15.000 s to' in caplog.text
 
 
+def test_a_simulator_begins_at_0_and_begins_again_there(tmp_path):
+    items = [('/odom' if kind else '/cam', T0 + 20 * SECOND * run + k * SECOND + kind,
+              odometry_message(k * SECOND, 90.0 * run + k) if kind
+              else image_message(k * SECOND, k))
+             for run in (0, 1) for k in range(4) for kind in (1, 0)]
+    found, left_out = positions(write_messages(tmp_path / 'bag', items, 'mcap'))
+    assert found == [0, 1, 2, 3, 90, 91, 92, 93] and left_out == []
+    with Bag(tmp_path / 'bag') as bag:
+        assert [frame.stamp_ns for frame in bag.images('/cam')] == \
+            [k * SECOND for k in range(4)] * 2
+
+
 def test_images_of_two_runs_have_names_of_their_own(tmp_path):
     path = write_messages(tmp_path / 'bag', two_runs(recorder_too=False, offset_s=2), 'mcap')
     with Bag(path) as bag:
