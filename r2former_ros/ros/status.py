@@ -75,9 +75,13 @@ def numbers_of(recognition: Recognition) -> dict[str, str]:
                    'similarity': f'{best.similarity:.4f}'}
         if not math.isnan(best.probability):
             values['image_probability'] = f'{best.probability:.4f}'
+        if not math.isnan(recognition.required_probability):
+            values['required_probability'] = f'{recognition.required_probability:.4f}'
     if belief is not None:
         values |= {'belief_place_id': str(belief.place.place_id),
                    'probability': f'{belief.probability:.4f}'}
+    if recognition.not_refined:
+        values['not_refined'] = recognition.not_refined
     return values
 
 

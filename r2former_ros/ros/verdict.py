@@ -17,8 +17,8 @@ class Verdict:
     """
     The decision on one image.
 
-    ``reason`` is one of ``localized``, ``unconfirmed``, ``low_score``, ``not_verified`` and
-    ``empty_map``; ``text`` names the numbers behind it.
+    ``reason`` is one of ``localized``, ``unconfirmed``, ``low_probability``, ``low_score``,
+    ``not_verified`` and ``empty_map``; ``text`` names the numbers behind it.
     """
 
     reason: str
@@ -37,11 +37,20 @@ def verdict_on(recognition: Recognition, config: DecisionConfig) -> Verdict:
         return Verdict('unconfirmed', f'accepted place {best.place.place_id} with '
                                       f'{evidence(best)}; not confirmed yet: '
                                       f'{missing(belief.probability, config)}')
-    if best.score >= config.min_score:
-        return Verdict('not_verified', f'rejected: {evidence(best)}, but the geometric check '
-                                       f'failed with {max(best.inliers, 0)} inliers')
-    return Verdict('low_score', f'rejected: score {best.score:.2f} below {config.min_score:.2f}'
-                                f'{rivals(recognition.hypotheses)}')
+    return rejection(recognition, best, config)
+
+
+def rejection(recognition: Recognition, best: Hypothesis, config: DecisionConfig) -> Verdict:
+    """Explain why the best hypothesis of an image was not accepted."""
+    apart, required = rivals(recognition.hypotheses), recognition.required_probability
+    if best.probability < required:  # False if either is NaN
+        return Verdict('low_probability', f'rejected: probability {best.probability:.2f} below '
+                                          f'{required:.2f}{apart}')
+    if math.isnan(required) and best.score < config.min_score:
+        return Verdict('low_score', f'rejected: score {best.score:.2f} below '
+                                    f'{config.min_score:.2f}{apart}')
+    return Verdict('not_verified', f'rejected: {evidence(best)}, but the geometric check '
+                                   f'failed with {max(best.inliers, 0)} inliers')
 
 
 def evidence(best: Hypothesis) -> str:

@@ -40,6 +40,21 @@ def test_each_outcome_has_a_reason_and_its_numbers(result, reason, text):
     assert (verdict.reason, verdict.text) == (reason, text)
 
 
+@pytest.mark.parametrize(('probability', 'reason', 'text'), [
+    (0.31, 'low_probability',
+     'rejected: probability 0.31 below 0.80; the best two places are 41 m apart'),
+    (float('nan'), 'not_verified',
+     'rejected: score 0.91, but the geometric check failed with 4 inliers'),
+])
+def test_where_a_probability_is_required_the_score_does_not_count(probability, reason, text):
+    result = recognition(0.91)
+    best, *others = result.hypotheses
+    verdict = verdict_on(replace(
+        result, required_probability=0.8,
+        hypotheses=(replace(best, probability=probability), *others)), CONFIG)
+    assert (verdict.reason, verdict.text) == (reason, text)
+
+
 def test_a_known_probability_is_part_of_the_evidence():
     result = recognition(0.91, State.CANDIDATE, accepted=True)
     best = replace(result.hypotheses[0], probability=0.88)
