@@ -39,7 +39,6 @@ from r2former_ros.common.newest import Counters
 from r2former_ros.config import options
 from r2former_ros.errors import R2FormerError
 from r2former_ros.geometry.poses import pose_from_yaw
-from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import State
 from r2former_ros.ros import interface
 from r2former_ros.ros.conversions import header_from, pose_from
@@ -218,7 +217,7 @@ def test_services_reset_reload_and_answer_for_the_next_image(make_node, config):
     assert node.active.statistics.state is State.LOCALIZED
     before = node.configured.recognizer
     assert reload(ask(), Trigger.Response()).message.startswith('6 places in ')
-    assert node.active.worker.recognizer is node.configured.recognizer is not before
+    assert node.configured.recognizer is not before
     assert node.configured.recognizer.search.model is before.search.model
     assert node.active.statistics.state is State.LOST
     assert work(node, image_message(1, 6)) and reset(ask(), Trigger.Response()).success
@@ -389,11 +388,11 @@ def test_parameters_are_checked_and_change_at_run_time_where_they_can(make_node)
 def test_a_failure_late_in_configuring_lets_everything_go(make_node, monkeypatch):
     node = make_node()
 
-    def exhausted(recognizer):
+    def exhausted(search):
         raise MemoryError('no memory left on the device')
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recognizer, 'warm_up', exhausted)
+        patch.setattr(PlaceSearch, 'warm_up', exhausted)
         assert node.trigger_configure() == FAILURE
     assert node.configured is None
     (device,) = node.set_parameters([Parameter('model.device', value='cpu')])
