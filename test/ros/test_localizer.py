@@ -39,6 +39,7 @@ from r2former_ros.common.newest import Counters
 from r2former_ros.config import options
 from r2former_ros.errors import R2FormerError
 from r2former_ros.geometry.poses import pose_from_yaw
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.records import State
 from r2former_ros.ros import interface
 from r2former_ros.ros.conversions import header_from, pose_from
