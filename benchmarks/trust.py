@@ -485,6 +485,9 @@ def main() -> None:
     parser.add_argument('--maps', nargs='*', help='only these')
     parser.add_argument('--rows', type=Path, nargs='+',
                         help='keep the answers in this file; if all of them exist, use them')
+    parser.add_argument('--new-bank', action='store_true',
+                        help='the answers are of earlier weights of the same recipe: encode the '
+                             'bank with these')
     parser.add_argument('--cache', type=Path, help='keep encoded pictures in this folder')
     parser.add_argument('--set', action='append', default=[], type=parse_setting,
                         metavar='NAME=VALUE')
@@ -495,7 +498,8 @@ def main() -> None:
         model = cached(model, arguments.cache)
     if arguments.rows and all(path.exists() for path in arguments.rows):
         parts = [np.load(path) for path in arguments.rows]
-        bank = Bank(parts[0]['bank'], parts[0]['sources'])
+        bank = Bank.of(arguments.data, Eyes(model), BANK) if arguments.new_bank else \
+            Bank(parts[0]['bank'], parts[0]['sources'])
         rows = Rows()
         for part in parts:
             for name, column in json.loads(str(part['rows'])).items():

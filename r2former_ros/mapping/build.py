@@ -217,8 +217,9 @@ class MapBuilder:
 
     def _add_session(self, place_map: PlaceMap, frames: Iterable[PosedFrame]) -> MappingSummary:
         place_map.require_weights(self.model.fingerprint, self.model.origin.text)
-        adopt_origin(place_map, self.origin)
-        begin_session(place_map, Path(self.source.path).name, self.source)
+        places = place_map.places()
+        adopt_origin(place_map, self.origin, places)
+        begin_session(place_map, Path(self.source.path).name, self.source, places)
         return self._add(place_map, frames)
 
     def _add(

@@ -14,11 +14,11 @@ from ..maps.place_map import PlaceMap
 from ..maps.sessions import (
     UNNAMED_SESSION,
     Session,
-    adopt_origin,
     origin_of,
     renumbered,
     sessions_of,
     unique_name,
+    write_origin,
     write_sessions,
 )
 from ..records import Pose
@@ -54,7 +54,7 @@ def merge_maps(
         write_sessions(merged, sessions)
         adopt_camera(merged, maps)
         if moves[0] is None:
-            adopt_origin(merged, origin_of(maps[0]), force=True)
+            write_origin(merged, origin_of(maps[0]))
         return {path: len(place_map) for path, place_map in zip(paths, maps, strict=True)}
 
 

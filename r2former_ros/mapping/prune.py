@@ -14,11 +14,11 @@ from ..errors import MapError
 from ..geometry.poses import angle_deg
 from ..maps.place_map import PlaceMap
 from ..maps.sessions import (
-    adopt_origin,
     origin_of,
     renumbered,
     session_of,
     sessions_of,
+    write_origin,
     write_sessions,
 )
 from ..records import Place
@@ -54,7 +54,7 @@ def prune_map(
         with new_map(out, place_map.header) as pruned:
             pruned.add_all(keyframes_of(place_map, kept))
             write_sessions(pruned, renumbered(sessions_of(place_map), kept))
-            adopt_origin(pruned, origin_of(place_map), force=True)
+            write_origin(pruned, origin_of(place_map))
             adopt_camera(pruned, [place_map])
     return dropped
 

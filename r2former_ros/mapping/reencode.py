@@ -15,11 +15,11 @@ from ..maps.place_map import PlaceMap
 from ..maps.refine import map_camera_of
 from ..maps.sessions import (
     Session,
-    adopt_origin,
     origin_of,
     renumbered,
     session_of,
     sessions_of,
+    write_origin,
     write_sessions,
 )
 from ..model import Model
@@ -79,7 +79,7 @@ def reencode_map(
                 raise MapError(f'{path}: neither source images nor thumbnails could be read')
             summary.landmarks = mapper.finish().landmarks
             write_sessions(encoded, renumbered(sessions, kept))
-            adopt_origin(encoded, origin_of(place_map), force=True)
+            write_origin(encoded, origin_of(place_map))
     return summary
 
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a map keeps about its making: its sessions, and where its frame lies on the earth.
+How a map was made: its sessions, and where its frame is on the earth.
 
-A session is one run of ``map build``, with or without ``--append``. Its places follow each other,
-so that a session is told by the id of its first place; the notes of the map hold the list.
+A session is one run of ``map build``, with or without ``--append``. Its places are consecutive, so
+the id of its first place identifies it; the notes of the map hold the list.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from dataclasses import asdict, dataclass, replace
 
 from ..errors import MapError
 from .place_map import PlaceMap
+from .table import PlaceTable
 
 SESSIONS, ORIGIN = 'sessions', 'geographic_origin'
 UNNAMED_SESSION = 'session'
-"""What the only session is called where nobody named it."""
+"""Name of the only session of a map built without one."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a session's frames come from: ``kind`` is bag, images or dataset."""
+    """Where the frames of a session come from: ``kind`` is bag, images or dataset."""
 
     kind: str
     path: str
@@ -51,14 +52,15 @@ def sessions_of(place_map: PlaceMap) -> list[Session]:
 
 
 def write_sessions(place_map: PlaceMap, sessions: Iterable[Session]) -> None:
-    """Store the sessions; one that got no place makes room for the next."""
+    """Store the sessions; an empty one is dropped."""
     kept = {one.first_place_id: one for one in sessions}
     place_map.write_note(SESSIONS, [asdict(one) for one in kept.values()])
 
 
-def begin_session(place_map: PlaceMap, name: str, source: Source) -> Session:
-    """Write down that the places added from now on are a session of their own."""
-    places = place_map.places()
+def begin_session(
+    place_map: PlaceMap, name: str, source: Source, places: PlaceTable
+) -> Session:
+    """Begin a session: the places added from now on belong to it, ``places`` do not."""
     before = sessions_of(place_map) if places else []
     name = unique_name(name, [one.name for one in before])
     session = Session(name, max(places, default=0) + 1, source.kind, source.path)
@@ -68,7 +70,7 @@ def begin_session(place_map: PlaceMap, name: str, source: Source) -> Session:
 
 def resumed_session(place_map: PlaceMap, source: Source) -> Session | None:
     """
-    Return the session that a source began, None where the map has no place yet.
+    Return the session that this source began; None if the map has no place yet.
 
     :raises MapError: if another session is the last one.
     """
@@ -126,19 +128,24 @@ def origin_of(place_map: PlaceMap) -> tuple[float, float] | None:
 
 
 def adopt_origin(
-    place_map: PlaceMap, origin: tuple[float, float] | None, *, force: bool = False
+    place_map: PlaceMap, origin: tuple[float, float] | None, places: PlaceTable
 ) -> None:
     """
-    Store where on the earth the map frame's zero is, x pointing east and y north, if it is known.
+    Store where on the earth the map frame's origin is, x pointing east and y north, if known.
 
-    :param force: the poses that are in the map already are known to have this zero.
-    :raises MapError: if the map has poses already, with another origin or none.
+    :param places: those of the map so far.
+    :raises MapError: if they have poses with another origin or none.
     """
     known = origin_of(place_map)
     if origin is None or known == origin:
         return
-    posed = (one.map_T_camera is not None for one in place_map.places().values())
-    if not force and (known or any(posed)):
-        raise MapError(f'{place_map.location}: its poses have another zero than these satellite '
-                       'fixes; give poses in its frame by --trajectory')
-    place_map.write_note(ORIGIN, list(origin))
+    if known or places.with_pose().any():
+        raise MapError(f'{place_map.location}: its poses have another origin than these satellite '
+                       'fixes; give poses in its frame')
+    write_origin(place_map, origin)
+
+
+def write_origin(place_map: PlaceMap, origin: tuple[float, float] | None) -> None:
+    """Store the origin of the map frame, if known."""
+    if origin is not None:
+        place_map.write_note(ORIGIN, list(origin))

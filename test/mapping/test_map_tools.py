@@ -204,9 +204,9 @@ def test_sessions_of_satellite_fixes_share_one_zero(tmp_path):
     path = make(tmp_path / 'a.r2map', origin=HERE)
     here, there = (MapBuilder(FakeModel(), Config(), origin=one) for one in (HERE, THERE))
     here.append(path, frames(1))
-    with pytest.raises(MapError, match='have another zero'):
+    with pytest.raises(MapError, match='have another origin'):
         there.append(path, frames(1))
-    with pytest.raises(MapError, match='have another zero'):
+    with pytest.raises(MapError, match='have another origin'):
         here.append(make(tmp_path / 'b.r2map'), frames(1))
 
 
