@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Is one run better than another, or were they lucky?
+Tell real differences between runs from chance.
 
 Recall@1 is compared query by query: bootstrap samples draw queries, each with the outcomes of
 both runs (Efron and Tibshirani 1993, chapter 13: percentile intervals of paired differences).
@@ -47,7 +47,7 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Say whether the interval leaves zero out."""
+        """Say whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
@@ -55,11 +55,11 @@ def paired_difference(base: Flags, other: Flags) -> Difference:
     """
     Compare flags (N,) of right first answers to the same queries, in the same order.
 
-    The random draws are always the same, so that the interval is.
+    The random draws are seeded, so the interval is reproducible.
     """
     change = other.astype(np.int64) - base.astype(np.int64)
     random, count = np.random.default_rng(SEED), len(change)
-    # A sample is told by how often it draws each kind of query: -1, 0, 1.
+    # A sample is described by how often it draws each kind of query: -1, 0, 1.
     kinds = np.array([-1, 0, 1])
     shares = np.array([(change == kind).mean() for kind in kinds])
     gains = random.multinomial(count, shares, size=SAMPLES) @ kinds / count
@@ -75,9 +75,9 @@ def compare(
     base: Mapping[str, Any], other: Mapping[str, Any], base_method: str, other_method: str
 ) -> Difference:
     """
-    Compare two results on the queries that both asked and both maps show.
+    Compare two results on the queries they share and both maps show.
 
-    :raises DatasetError: if they have no such query in common, or lack the method.
+    :raises DatasetError: if they share no such query, or lack the method.
     """
     ours, theirs = (right_by_query(result, method)
                     for result, method in ((base, base_method), (other, other_method)))
@@ -107,7 +107,7 @@ def right_by_query(result: Mapping[str, Any], method: str) -> dict[str, bool]:
 def comparison_rows(
     names: Sequence[str], results: Sequence[Mapping[str, Any]], method: str
 ) -> list[list[str]]:
-    """Return the table of runs against the first one; with one run, of its methods."""
+    """Return a table that compares runs with the first one, or the methods of a single run."""
     if len(results) == 1:
         others = [name for name in results[0]['methods'] if name != method]
         pairs = [(name, compare(results[0], results[0], method, name)) for name in others]

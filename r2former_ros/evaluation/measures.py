@@ -28,7 +28,7 @@ def recall_at(
     """
     Return the share of queries with a right place among the first ``count``.
 
-    Queries without any right place in the database are left out, as in the datasets' protocols.
+    Queries without a right place in the database are skipped, as in the datasets' protocols.
 
     :returns: a fraction in [0, 1]; NaN without such a query.
     """
@@ -82,10 +82,10 @@ class Curve:
 
     def operating_point(self, precision: float) -> tuple[float, float]:
         """
-        Return the threshold that accepts most at a precision, and its gain.
+        Return the lowest threshold that reaches a precision, and the share of correct accepts.
 
-        :returns: the threshold, infinite where none has the precision, and the share of all
-            queries that are then accepted, and rightly: what a SLAM back end can use.
+        :returns: the threshold, infinite if none reaches the precision, and the share of all
+            queries that it accepts correctly: what a SLAM back end can use.
         """
         if not self.total:
             return float('inf'), float('nan')
@@ -152,7 +152,7 @@ def decision_measures(
     outcomes: Sequence[Outcome], places: Mapping[int, Place], min_score: float
 ) -> dict[str, float]:
     """
-    Return what accepting every answer that ``accepts`` takes would mean.
+    Return the consequences of accepting every answer that passes ``accepts``.
 
     ``accepted`` and ``precision`` count the queries whose place is in the map,
     ``false_accepts`` the others; errors are those of all accepted queries that have a pose.
@@ -177,7 +177,7 @@ def accepts(outcome: Outcome, min_score: float) -> bool:
     """
     Say whether the best reranked answer is accepted.
 
-    The recognizer says so; where its word is not known, the score does.
+    The recognizer decides; if its decision is unknown, the score does.
     """
     if outcome.accepted is not None:
         return outcome.accepted
@@ -197,7 +197,7 @@ def localisation_error(
 
 
 def state_counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Count the states of the queries that the user did not give as negative."""
+    """Count the states, without the queries that the user gave as negative."""
     counts: dict[str, int] = {}
     for one in outcomes:
         if one.state and not one.query.negative:
@@ -217,7 +217,7 @@ def latency_percentiles(outcomes: Sequence[Outcome], percentile: float) -> dict[
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far, in MiB."""
+    """Return the peak resident memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == 'darwin' else 2**10)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was asked and what was answered: one record a query, for every method."""
+"""Queries and their answers: one record per query, with a ranking per method."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..records import Candidate, Hypothesis, Pose
 
 RETRIEVAL, RERANK = 'retrieval', 'rerank'
 STORED_PLACES = 20
-"""Places of a ranking that a JSON file keeps."""
+"""Places of a ranking that a JSON file holds."""
 
 
 @dataclass(frozen=True)
 class Query:
     """
-    One query image: where it comes from and which places would be right.
+    One query image: its source and the right places.
 
-    ``positives`` are place ids, none where the map does not show the place. ``visible`` is the
-    number of places, the first ones of the map, that may be named; None: all of them.
-    ``negative``: given by the user as lying outside the map.
+    ``positives`` are place ids, none if the map does not show the place. ``visible`` limits the
+    answers to the first places of the map; None: all. ``negative``: the user says that it is
+    outside the map.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Place ids, best first, and the score of the first; minus infinity where there is none."""
+    """Place ids, best first, and the score of the first; minus infinity without any."""
 
     places: tuple[int, ...]
     score: float = float('-inf')
@@ -46,9 +46,9 @@ class Outcome:
     """
     The answers to one query, by method.
 
-    ``state`` is what the recognizer said after the images so far, ``accepted`` what it held of
-    this one alone; empty and None where that is not known. ``latency_ms`` has one entry a stage.
-    ``pose`` is the pose measured in metres, in the map's frame, None where none was accepted.
+    ``state`` is that of the recognizer after this image, ``accepted`` its decision on this image
+    alone; empty and None if unknown. ``latency_ms`` has one entry per stage.
+    ``pose`` is the pose measured in metres, in the map frame, None if none was accepted.
     """
 
     query: Query
@@ -66,7 +66,7 @@ class Outcome:
         return None
 
     def right(self, method: str) -> bool:
-        """Say whether the first answer is a right one."""
+        """Say whether the first answer is right."""
         return self.first_right(method) == 1
 
 
@@ -88,17 +88,17 @@ def reranked(hypotheses: Sequence[Hypothesis], candidates: Sequence[Candidate]) 
 
 
 def inside(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return those whose place is in the map: recall and the curves count them."""
+    """Return queries whose place is in the map; recall and the curves count these."""
     return [one for one in outcomes if one.query.positives]
 
 
 def outside(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return those whose place is not in the map: any answer to them is a false accept."""
+    """Return queries whose place is not in the map; any answer to them is a false accept."""
     return [one for one in outcomes if not one.query.positives]
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
-    """Return plain values of one outcome, as ``per_query`` of a report holds them."""
+    """Return one outcome as plain values, for ``per_query`` of a report."""
     query = outcome.query
     pose = query.map_T_camera
     return {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Put queries to the recognizer, and to other methods beside it, on the same features."""
+"""Answer queries with the recognizer and other methods, on the same features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Item = TypeVar('Item')
 
 @dataclass(frozen=True)
 class Sight:
-    """What a method is given: the query's image, features, and what the recognizer said."""
+    """The input of a method: the query's image, features, and the recognizer's result."""
 
     query: Query
     frame: Frame
@@ -37,12 +37,12 @@ class Sight:
 
 
 class Method(Interface):
-    """A way to rank places, beside retrieval and reranking."""
+    """A way to rank places, other than retrieval and reranking."""
 
     name: str
 
     def rank(self, sight: Sight) -> Ranking:
-        """Rank places for a query; it may only name the first ``query.visible`` ones."""
+        """Rank places for a query; only the first ``query.visible`` may be named."""
 
 
 class GrowingIndex:
@@ -70,7 +70,7 @@ class Runner:
         self._growing: GrowingIndex | None = None
 
     def answer(self, query: Query, frame: Frame) -> Outcome:
-        """Recognise a frame and rank by every other method."""
+        """Recognize a frame and rank places with every other method."""
         if query.visible is not None:
             self._show(query.visible)
         recognition, features = self._recognize(frame)
@@ -104,7 +104,7 @@ class Runner:
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the same items, made a few ahead in a thread: pictures are decoded meanwhile."""
+    """Yield the same items, prepared a few ahead in a thread, which decodes pictures."""
     source, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, source, end) for _ in range(READ_AHEAD))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Places from one map into another, which appears only when it is whole."""
+"""Copy places from one map into another, which appears only once it is complete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def new_map(path: str | Path, header: MapHeader) -> Iterator[PlaceMap]:
 def keyframes_of(
     place_map: PlaceMap, place_ids: Iterable[int], out_T_map: Pose | None = None
 ) -> Iterator[Keyframe]:
-    """Read places with all they hold, their poses moved into another frame where one is given."""
+    """Read places completely, with their poses transformed if a transform is given."""
     places = place_map.places()
     for place_id in place_ids:
         place = places[place_id]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames become keyframes."""
+"""The rule that selects keyframes."""
 
 from __future__ import annotations
 

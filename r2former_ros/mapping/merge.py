@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several maps become one; their sessions keep apart."""
+"""Merge several maps into one, with separate sessions."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ from ..records import Pose
 from .copying import adopt_camera, keyframes_of, new_map
 
 SAME = ('fingerprint', 'descriptor_dim', 'local_dim', 'local_dtype')
-"""What the headers of merged maps must agree in: else their places would not compare."""
+"""Header fields that merged maps must share, so that their places can be compared."""
 
 
 def merge_maps(
     out: str | Path, paths: Sequence[str], transforms: Mapping[str, Pose] | None = None
 ) -> dict[str, int]:
     """
-    Write the places of several maps into a new one, those of the first map first.
+    Write the places of several maps into a new one, in the order of the maps.
 
-    :param transforms: ``out_T_map`` by path or file name of a map; a map that is not named keeps
-        its poses.
+    :param transforms: ``out_T_map`` by path or file name of a map; other maps keep their poses.
     :returns: the number of places by map.
     :raises MapError: if the maps differ in weights or local features, or, without a transform, in
         their geographic origin.
@@ -59,10 +58,10 @@ def merge_maps(
 
 
 def _moves(paths: Sequence[str], transforms: Mapping[str, Pose]) -> list[Pose | None]:
-    """Return the transform of each map, by its path or else its name."""
+    """Return the transform of each map, found by path or by file name."""
     unknown = set(transforms) - {*paths, *(Path(path).name for path in paths)}
     if unknown:
-        raise MapError(f'{min(unknown)}: has a transform, but is none of the maps to merge: '
+        raise MapError(f'{min(unknown)}: has a transform, but is not one of the maps to merge: '
                        f'{", ".join(paths)}')
     return [transforms.get(path, transforms.get(Path(path).name)) for path in paths]
 
@@ -72,7 +71,7 @@ def _require_same(one: PlaceMap, other: PlaceMap) -> None:
         values = [getattr(place_map.header, name) for place_map in (one, other)]
         if values[0] != values[1]:
             raise MapError(f'{other.location}: {name} is {values[1]}, but {values[0]} in '
-                           f'{one.location}; r2former map reencode makes them equal')
+                           f'{one.location}; r2former map reencode converts it')
 
 
 def _require_origin(maps: Sequence[PlaceMap], moves: Sequence[Pose | None]) -> None:

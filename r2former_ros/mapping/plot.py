@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The places of a map on a plan, drawn with matplotlib off screen."""
+"""Plot the places of a map, with matplotlib off screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORTER_SIDE_IN = 4.5
 
 def plot_map(place_map: PlaceMap, out: str | Path, title: str) -> int:
     """
-    Draw each session in its colour, a stroke in the heading of each place; return how many places.
+    Draw each session in its own colour, with the heading of each place; return how many places.
 
     :raises MapError: if no place has a pose, or the picture cannot be written.
     """
@@ -47,7 +47,7 @@ def plot_map(place_map: PlaceMap, out: str | Path, title: str) -> int:
 
 
 def _tracks(place_map: PlaceMap) -> dict[str, NDArray[np.float64]]:
-    """Return x, y and the heading's unit vector (N, 4) of the places with a pose by session."""
+    """Return x, y and the unit vector of the heading (N, 4) per session, of places with a pose."""
     sessions = sessions_of(place_map)
     tracks: dict[str, list[NDArray[np.float64]]] = {}
     for place in place_map.places().values():

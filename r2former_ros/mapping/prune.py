@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A map without the places that another one stands for, or that are not wanted."""
+"""Prune a map: drop unwanted places and those close to others."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def prune_map(
     sessions: Collection[str] = (),
 ) -> dict[str, list[int]]:
     """
-    Write a new map without some places; the others are numbered anew from 1, in their order.
+    Write a new map without some places; the others are renumbered from 1, in order.
 
-    :param distance_m: drop a place nearer than this to one that stays, if the angle between the
-        two is at most ``within_deg``; 0 drops none. The earlier place stays.
+    :param distance_m: drop a place closer than this to one that is kept, if the angle between the
+        two is at most ``within_deg``; 0 drops none. The earlier place is kept.
     :returns: the ids of the dropped places by reason: listed, session, near.
-    :raises MapError: for an id or session that the map has not, or if no place would stay.
+    :raises MapError: for an id or session that the map does not have, or if no place would be
+        left.
     """
     with PlaceMap.open(path) as place_map:
         places = dict(place_map.places().items())
@@ -50,7 +51,7 @@ def prune_map(
         dropped['near'] = near_places(rest, distance_m, within_deg) if distance_m > 0 else []
         kept = [one for one in rest if one not in set(dropped['near'])]
         if not kept:
-            raise MapError(f'{path}: no place would stay')
+            raise MapError(f'{path}: no place would be left')
         with new_map(out, place_map.header) as pruned:
             pruned.add_all(keyframes_of(place_map, kept))
             write_sessions(pruned, renumbered(sessions_of(place_map), kept))
@@ -60,7 +61,7 @@ def prune_map(
 
 
 def near_places(places: Mapping[int, Place], distance_m: float, within_deg: float) -> list[int]:
-    """Return the places with an earlier one, that is not returned itself, near them."""
+    """Return the places close to an earlier one that is kept."""
     posed = [(key, place.map_T_camera) for key, place in places.items()
              if place.map_T_camera is not None]
     if not posed:

@@ -76,7 +76,7 @@ def reencode_map(
                     kept.append(place_id)
                 on_place()
             if not kept:
-                raise MapError(f'{path}: neither source images nor thumbnails could be read')
+                raise MapError(f'{path}: has neither readable source images nor thumbnails')
             summary.landmarks = mapper.finish().landmarks
             write_sessions(encoded, renumbered(sessions, kept))
             write_origin(encoded, origin_of(place_map))

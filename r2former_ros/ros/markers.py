@@ -17,9 +17,9 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ..config import Config
-from ..geometry.verification import matched_patches
+from ..geometry.drawing import draw_matches, side_by_side
 from ..recognizer import Recognizer
-from ..records import Hypothesis, Image, LocalFeatures, Recognition, State
+from ..records import Hypothesis, Image, Recognition, State
 from ..sources.encodings import decode_compressed
 from .conversions import header_from
 from .interface import DEBUG_IMAGE, MARKERS, create_publisher
@@ -34,8 +34,7 @@ COLOURS = {
 PLACES_REPEATS = 3
 """Number of images sent with the places: the first may be lost while a viewer connects."""
 PICTURE_HEIGHT = 240
-DRAWN_MATCHES = 40
-GREEN, WHITE, FONT = (80, 220, 100), (255, 255, 255), cv2.FONT_HERSHEY_SIMPLEX
+WHITE, FONT = (255, 255, 255), cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Pictures:
@@ -117,15 +116,17 @@ def state_marker(recognition: Recognition) -> Marker:
 
 def debug_picture(seen: Seen) -> Image:
     """Draw the query beside its best match, (H, W, 3) RGB, with lines between matched patches."""
-    query = _at_height(seen.frame.image)
-    recognizer, best = seen.recognizer, seen.recognition.best
-    place = _thumbnail(recognizer, best)
-    picture = np.ascontiguousarray(np.hstack([query, place]))
-    if best is not None:
-        features = recognizer.search.local_features(best.place.place_id)
-        for start, end in _lines(seen.features.local_features_of(0), features, recognizer,
-                                 query.shape[1], place.shape[1]):
-            cv2.line(picture, start, end, GREEN, 1, cv2.LINE_AA)
+    search, best = seen.recognizer.search, seen.recognition.best
+    place = _thumbnail(seen.recognizer, best)
+    if best is None:
+        picture = side_by_side(seen.frame.image, place, PICTURE_HEIGHT)[0]
+    else:
+        spec = search.model.spec
+        picture = draw_matches(
+            seen.frame.image, seen.features.local_features_of(0),
+            place, search.local_features(best.place.place_id),
+            input_px=(spec.image_height, spec.image_width), height_px=PICTURE_HEIGHT,
+        ).picture
     cv2.putText(picture, _caption(seen.recognition), (6, 18), FONT, 0.5, WHITE, 1, cv2.LINE_AA)
     return picture
 
@@ -147,40 +148,11 @@ def _caption(recognition: Recognition) -> str:
 
 
 def _thumbnail(recognizer: Recognizer, best: Hypothesis | None) -> Image:
-    """Return the picture of a place, black where the map holds none."""
+    """Return the picture of a place, black if the map holds none."""
     jpeg = recognizer.search.place_map.thumbnail(best.place.place_id) if best else b''
     if not jpeg:
         return np.zeros((PICTURE_HEIGHT, PICTURE_HEIGHT * 4 // 3, 3), np.uint8)
-    return _at_height(decode_compressed(CompressedImage(format='jpeg', data=jpeg)))
-
-
-def _lines(
-    query: LocalFeatures,
-    place: LocalFeatures,
-    recognizer: Recognizer,
-    query_width: int,
-    place_width: int,
-) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return pixel ends of the surest matches in the picture that holds both side by side."""
-    pairs = matched_patches(query, place)[:DRAWN_MATCHES]
-    starts = _pixels(query, recognizer, query_width)[pairs[:, 0]]
-    ends = _pixels(place, recognizer, place_width)[pairs[:, 1]] + [query_width, 0]
-    return [((int(a), int(b)), (int(c), int(d)))
-            for (a, b), (c, d) in zip(starts, ends, strict=True)]
-
-
-def _pixels(features: LocalFeatures, recognizer: Recognizer, width: int) -> NDArray[np.float64]:
-    """Return (N, 2) positions in a picture of a width and of ``PICTURE_HEIGHT``."""
-    spec = recognizer.search.model.spec
-    shares = features.xy * max(spec.image_height, spec.image_width)
-    shares = shares / [spec.image_width, spec.image_height]
-    return np.asarray(shares * [width, PICTURE_HEIGHT], np.float64)
-
-
-def _at_height(image: Image) -> Image:
-    width = max(1, round(image.shape[1] * PICTURE_HEIGHT / image.shape[0]))
-    resized = cv2.resize(image, (width, PICTURE_HEIGHT), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, np.uint8)
+    return decode_compressed(CompressedImage(format='jpeg', data=jpeg))
 
 
 def _marker(namespace: str, kind: int, size_m: float) -> Marker:

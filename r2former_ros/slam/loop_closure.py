@@ -10,6 +10,7 @@ only once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -36,6 +37,10 @@ from ..records import (
     View,
 )
 from .metric_loops import DriveLandmarks, relative_to
+
+LOGGER = logging.getLogger(__name__)
+RETURNED = 10.0
+"""Back at a place: the straight line to it is this much shorter than the way driven since."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class LoopCloser:
         self._last_pose: Pose | None = None
         self._newest_ns: int | None = None
         self._before_restart: set[int] = set()  # place ids
+        self._warned = False
 
     def offer(
         self,
@@ -132,6 +138,7 @@ class LoopCloser:
         """
         self._notice_restart(posed.frame.stamp_ns)
         self._travel(posed.map_T_camera)
+        self._warn_of_short_loop(posed)
         if not self.rule.takes(posed):
             return None
         query = query or self.past.encode(self.past.prepare(posed.frame))
@@ -170,6 +177,25 @@ class LoopCloser:
         if pose is not None and self._last_pose is not None:
             self._travelled_m += distance_m(self._last_pose, pose)
         self._last_pose = pose if pose is not None else self._last_pose
+
+    def _warn_of_short_loop(self, posed: PosedFrame) -> None:
+        """Say once that a loop is too short to be closed, if odometry comes back to a place."""
+        pose = posed.map_T_camera
+        if pose is None or self._warned:
+            return
+        config = self.config.loop_closure
+        for place_id, (then_ns, travelled_m) in reversed(self._driven.items()):
+            length_m = self._travelled_m - travelled_m
+            if length_m >= config.exclusion_m:
+                return
+            place = self.past.places[place_id].map_T_camera
+            old = (posed.frame.stamp_ns - then_ns) * 1e-9 >= config.exclusion_s
+            if old and place is not None and distance_m(place, pose) < length_m / RETURNED:
+                self._warned = True
+                LOGGER.warning(
+                    'a loop of %.0f m is not closed: loop_closure.exclusion_m ignores keyframes '
+                    'of the last %g m of travel', length_m, config.exclusion_m)
+                return
 
     def _old_candidates(self, query: ImageFeatures, stamp_ns: int) -> list[Candidate]:
         """Retrieve places, except recent ones and those from before a restart of the clock."""

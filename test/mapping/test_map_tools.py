@@ -127,7 +127,7 @@ def test_pruning_drops_what_was_asked_for_and_nothing_else(tmp_path):
         prune_map(path, tmp_path / 'y.r2map', sessions=['x'])
     with pytest.raises(MapError, match='has no place 99'):
         prune_map(path, tmp_path / 'y.r2map', place_ids={99})
-    with pytest.raises(MapError, match='no place would stay'):
+    with pytest.raises(MapError, match='no place would be left'):
         prune_map(path, tmp_path / 'y.r2map', sessions=['lap', 'lap-2'])
 
 

@@ -12,6 +12,7 @@ pytest.importorskip('rclpy')
 from fakes import FakeModel, picture, recognizer_on
 
 from r2former_ros.config import Config
+from r2former_ros.geometry.drawing import GAP_PX
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
@@ -68,3 +69,19 @@ def test_places_come_for_a_new_map_and_a_new_viewer_only(tmp_path, monkeypatch):
         assert places_shown(1) == [True]
         reloaded = replace(seen, recognizer=recognizer_on(place_map))
         assert places_shown(4, reloaded) == [True] * markers.PLACES_REPEATS + [False]
+
+
+def test_the_debug_image_shows_query_and_place_with_lines(tmp_path):
+    frames = [PosedFrame(Frame(i, picture(i)), pose_from_yaw(5.0 * i, 0, 0), '') for i in range(3)]
+    build_map(FakeModel(), tmp_path / 'm.r2map', frames, Config())
+    with PlaceMap.open(tmp_path / 'm.r2map') as place_map:
+        recognizer = recognizer_on(place_map)
+        frame = Frame(7, picture(2))
+        recognition, features = recognizer.recognize_and_encode(recognizer.search.prepare(frame))
+        seen = Seen(recognizer, frame, recognition, features, None)
+        drawn = markers.debug_picture(seen)
+        nothing = replace(seen, recognition=replace(recognition, hypotheses=()))
+        bare = markers.debug_picture(nothing)
+    assert drawn.shape == (240, 2 * 320 + GAP_PX, 3)
+    gap = drawn[30:, 320:320 + GAP_PX]
+    assert (gap != 255).any() and (bare[30:, 320:320 + GAP_PX] == 255).all()  # lines cross it

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loop closure with a stand-in model: what is compared, accepted and kept."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,16 @@ def loops_of(closer, frames):
 def test_a_second_lap_closes_on_the_first_once_two_keyframes_agree(make_closer):
     loops = loops_of(make_closer(), drive())
     assert loops == [(i, i - PLACES) for i in range(PLACES + 1, 2 * PLACES)]
+
+
+def test_a_loop_shorter_than_the_exclusion_is_told_once(make_closer, caplog):
+    with caplog.at_level(logging.WARNING):
+        loops_of(make_closer(**{'loop_closure.exclusion_m': STEP_M * (PLACES - 1)}), drive())
+        assert not caplog.records
+        closer = make_closer(**{'loop_closure.exclusion_m': STEP_M * (PLACES + 1)})
+        assert loops_of(closer, drive()) == []
+    (record,) = caplog.records
+    assert 'is not closed: loop_closure.exclusion_m' in record.getMessage()
 
 
 def test_one_lap_closes_nothing(make_closer):

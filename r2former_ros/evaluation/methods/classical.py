@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Descriptors of whole images that users know, as a yardstick: HOG, SAD and VLAD.
+Well-known descriptors of whole images as baselines: HOG, SAD and VLAD.
 
-They compare the query with every place of the map, by its thumbnail or file, and need no network.
+They compare the query with every place of the map, using its thumbnail or file, without a network.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Compare = Callable[[Vector, Vector], NDArray[np.floating]]
 
 
 class ImageRanking:
-    """Rank all places of a map by one vector an image."""
+    """Rank all places of a map with one vector per image."""
 
     def __init__(
         self, name: str, describe: Describe, compare: Compare, place_map: PlaceMap
@@ -56,7 +56,7 @@ class ImageRanking:
             self._rows = np.stack(list(_mapped(pool, describe, _pictures(place_map))))
 
     def rank(self, sight: Sight) -> Ranking:
-        """Compare the query's image with the places that may be named."""
+        """Compare the image of the query with the places that may be named."""
         rows = self._rows[: sight.query.visible]
         likeness = self._compare(rows, self._describe(sight.frame.image))
         order = np.argsort(-likeness, kind='stable')[:LISTED]
@@ -116,7 +116,7 @@ def vlad_vector(image: Image, words: Vector) -> Vector:
 
 def _vocabulary(place_map: PlaceMap) -> Vector:
     """
-    Find the words of a map's pictures by k-means, always the same for the same map.
+    Learn the words of a map's pictures with k-means; the same map always gives the same words.
 
     :raises MapError: if the pictures have too few features.
     """
@@ -154,7 +154,7 @@ def _pictures(place_map: PlaceMap, every: int = 1) -> Iterator[Image]:
 def _mapped(
     pool: ThreadPoolExecutor, describe: Describe, images: Iterable[Image]
 ) -> Iterator[Vector]:
-    """Describe images on all threads, a few at a time so that memory does not grow with them."""
+    """Describe images on all threads, a few at a time to bound memory."""
     waiting: list[Image] = []
     for image in images:
         waiting.append(image)

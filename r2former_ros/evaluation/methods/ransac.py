@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The r2former_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""RANSAC on the same local features and candidates: what the paper compares reranking with."""
+"""RANSAC on the same local features and candidates, the baseline of the paper."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..runner import Sight
 
 
 class RansacRanking:
-    """Order the candidates by the number of patch pairs that one homography explains."""
+    """Rank candidates by the number of patch pairs that agree with one homography."""
 
     name = 'ransac'
 
@@ -25,7 +25,7 @@ class RansacRanking:
         self._scale_px = max(spec.height, spec.width)
 
     def rank(self, sight: Sight) -> Ranking:
-        """Count inliers for the candidates that were reranked; the others keep their order."""
+        """Count inliers of the reranked candidates; the others keep their order."""
         reranked = {one.place.place_id for one in sight.recognition.hypotheses}
         retrieved = [one.place_id for one in sight.recognition.candidates]
         ids = [one for one in retrieved if one in reranked]
