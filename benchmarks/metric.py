@@ -37,8 +37,7 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from r2former_ros.config import Config, with_values
-from r2former_ros.demo.town import DAY, DUSK, Town, pose_at
-from r2former_ros.demo.town import Camera as TownCamera
+from r2former_ros.demo.town import DAY, DUSK, Town, TownCamera, pose_at
 from r2former_ros.geometry.poses import BODY_T_OPTICAL, angle_deg, distance_m, inverse
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap

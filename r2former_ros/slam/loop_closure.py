@@ -39,7 +39,7 @@ from ..records import (
 from .metric_loops import DriveLandmarks, relative_to
 
 LOGGER = logging.getLogger(__name__)
-RETURNED = 10.0
+RETURNED = 20.0
 """Back at a place: the straight line to it is this much shorter than the way driven since."""
 
 

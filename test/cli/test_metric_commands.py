@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from r2former_ros.cli import main
-from r2former_ros.demo.town import Camera as TownCamera
-from r2former_ros.demo.town import Town
+from r2former_ros.demo.town import Town, TownCamera
 from r2former_ros.geometry.poses import BODY_T_OPTICAL, inverse, pose_from_yaw
 from r2former_ros.records import Camera, Frame, StampedPose
 from r2former_ros.sources.bag_writer import BagWriter

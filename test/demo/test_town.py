@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from r2former_ros.demo.town import DAY, DUSK, LIGHTS, NIGHT, Camera, Town, pose_at
+from r2former_ros.demo.town import DAY, DUSK, LIGHTS, NIGHT, Town, TownCamera, pose_at
 from r2former_ros.demo.town.raster import SKY, draw
 from r2former_ros.demo.town.streets import make_plan
 from r2former_ros.demo.town.surfaces import Mesh, Surface, Texture, plain, wall
 from r2former_ros.records import Image
 
-SMALL = Camera(width_px=160, height_px=120)
+SMALL = TownCamera(width_px=160, height_px=120)
 PLACES = 8
 
 
@@ -114,7 +114,7 @@ def test_lateral_offset_is_to_the_left(town: Town) -> None:
 
 
 def test_frames_are_rgb_uint8_of_the_asked_size(town: Town) -> None:
-    frame, pose = next(town.lap(0, 4, camera=Camera(width_px=96, height_px=64)))
+    frame, pose = next(town.lap(0, 4, camera=TownCamera(width_px=96, height_px=64)))
     assert frame.image.shape == (64, 96, 3)
     assert frame.image.dtype == np.uint8
     assert frame.image.std() > 20

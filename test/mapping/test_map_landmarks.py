@@ -10,8 +10,7 @@ import pytest
 from fakes import FakeModel
 
 from r2former_ros.config import Config, with_values
-from r2former_ros.demo.town import Camera as TownCamera
-from r2former_ros.demo.town import Town
+from r2former_ros.demo.town import Town, TownCamera
 from r2former_ros.geometry.poses import BODY_T_OPTICAL, distance_m, inverse, pose_from_yaw
 from r2former_ros.mapping.build import MapBuilder, build_map
 from r2former_ros.mapping.landmarks import neighbours_of

@@ -9,8 +9,7 @@ import pytest
 from fakes import FakeModel
 
 from r2former_ros.config import Config, with_values
-from r2former_ros.demo.town import Camera as TownCamera
-from r2former_ros.demo.town import Town
+from r2former_ros.demo.town import Town, TownCamera
 from r2former_ros.geometry.poses import BODY_T_OPTICAL, distance_m, inverse, pose_from_yaw
 from r2former_ros.mapping.build import create_map
 from r2former_ros.maps.search import PlaceSearch

@@ -22,7 +22,7 @@ OPTICAL_R_BODY: Floats = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]], dtype=np.
 
 
 @dataclass(frozen=True)
-class Camera:
+class TownCamera:
     """
     An ideal pinhole camera: square pixels, the principal point in the middle of the image.
 

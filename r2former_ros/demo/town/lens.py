@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Image
-from .camera import Camera
+from .camera import TownCamera
 from .light import Light
 from .materials import Gain as Plane
 
@@ -19,7 +19,7 @@ _SOFT = np.array([0.14, 0.72, 0.14], np.float32)
 
 
 @lru_cache(maxsize=8)
-def _vignette(camera: Camera, light: Light) -> Plane:
+def _vignette(camera: TownCamera, light: Light) -> Plane:
     """Give the gain (H, W, 1) of exposure and of the darker corners."""
     x = np.linspace(-1, 1, camera.width_px, dtype=np.float32)[None]
     y = np.linspace(-1, 1, camera.height_px, dtype=np.float32)[:, None]
@@ -44,7 +44,7 @@ def _tone(contrast: float) -> Image:
     return np.asarray((255 * curve).clip(0, 255), np.uint8)
 
 
-def developed(linear: Plane, light: Light, camera: Camera, seed: int) -> Image:
+def developed(linear: Plane, light: Light, camera: TownCamera, seed: int) -> Image:
     """Expose, blur, tone and add noise."""
     exposed = linear * _vignette(camera, light)
     blur_px = max(round(light.motion_blur_px * camera.width_px / 640), 1)

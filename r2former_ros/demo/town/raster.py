@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Image, Pose
-from .camera import Camera, Floats, optical_R_map, to_optical
+from .camera import Floats, TownCamera, optical_R_map, to_optical
 from .surfaces import Mesh, Texture
 
 NEAR_M = 0.3
@@ -49,7 +49,7 @@ class _Patch:
     """(3,): inverse depth is the dot product with (x px, y px, 1)."""
     texture: Texture
 
-    def box(self, camera: Camera) -> tuple[int, int, int, int]:
+    def box(self, camera: TownCamera) -> tuple[int, int, int, int]:
         """Give x0, y0, x1, y1 of the polygon inside the image."""
         left, top = self.polygon_px.min(axis=0).tolist()
         right, bottom = self.polygon_px.max(axis=0).tolist()
@@ -59,7 +59,7 @@ class _Patch:
         )  # fmt: skip
 
 
-def draw(mesh: Mesh, camera: Camera, map_T_camera: Pose) -> Buffers:
+def draw(mesh: Mesh, camera: TownCamera, map_T_camera: Pose) -> Buffers:
     """Draw a mesh: solid surfaces front to back, then cut-outs back to front."""
     shape = (camera.height_px, camera.width_px)
     buffers = Buffers(
@@ -75,7 +75,7 @@ def draw(mesh: Mesh, camera: Camera, map_T_camera: Pose) -> Buffers:
     return buffers
 
 
-def _visible(mesh: Mesh, camera: Camera, map_T_camera: Pose) -> list[_Patch]:
+def _visible(mesh: Mesh, camera: TownCamera, map_T_camera: Pose) -> list[_Patch]:
     """Cull, project and sort, nearest first."""
     eye = map_T_camera[:3, 3]
     origin, along = mesh.placed(eye)
@@ -104,7 +104,7 @@ def _visible(mesh: Mesh, camera: Camera, map_T_camera: Pose) -> list[_Patch]:
     return patches
 
 
-def _in_frustum(optical: Floats, camera: Camera) -> NDArray[np.bool_]:
+def _in_frustum(optical: Floats, camera: TownCamera) -> NDArray[np.bool_]:
     """Tell which polygons (N, 4, 3) are not wholly outside one plane of the view."""
     x, y, z = optical[..., 0], optical[..., 1], optical[..., 2]
     wide = camera.width_px / 2 / camera.focal_px
@@ -115,7 +115,7 @@ def _in_frustum(optical: Floats, camera: Camera) -> NDArray[np.bool_]:
     return np.asarray(keep)
 
 
-def _planes(origin: Floats, along: Floats, up: Floats, camera: Camera) -> Floats:
+def _planes(origin: Floats, along: Floats, up: Floats, camera: TownCamera) -> Floats:
     """Give the inverse depth of the planes as (N, 3) over homogeneous pixels."""
     normal = np.cross(along, up)
     distance = np.einsum('ni,ni->n', normal, origin)
@@ -123,12 +123,12 @@ def _planes(origin: Floats, along: Floats, up: Floats, camera: Camera) -> Floats
     return np.asarray(normal @ np.linalg.inv(camera.matrix) / distance[:, None])
 
 
-def _homography(origin: Floats, along: Floats, up: Floats, camera: Camera) -> Floats:
+def _homography(origin: Floats, along: Floats, up: Floats, camera: TownCamera) -> Floats:
     """Map texture coordinates in [0, 1] (x right, y down, homogeneous) to pixels."""
     return np.asarray(camera.matrix @ np.column_stack([along, -up, origin + up]))
 
 
-def _clipped(polygon: Floats, camera: Camera) -> Floats:
+def _clipped(polygon: Floats, camera: TownCamera) -> Floats:
     """Cut an optical polygon (K, 3) at the near plane and project it to (M, 2) pixels."""
     ahead = polygon[:, 2] > NEAR_M
     if not ahead.all():
@@ -150,7 +150,7 @@ def _cut_near(polygon: Floats, ahead: NDArray[np.bool_]) -> Floats:
 
 
 def _depth_test(
-    buffers: Buffers, patch: _Patch, camera: Camera
+    buffers: Buffers, patch: _Patch, camera: TownCamera
 ) -> tuple[Image, NDArray[np.float32], tuple[int, int, int, int]] | None:
     """Give the visible mask (h, w), the inverse depth (h, w) and their box, or None if hidden."""
     x0, y0, x1, y1 = patch.box(camera)
@@ -175,7 +175,7 @@ def _depth_test(
     return mask[inside], depth[inside], (x0 + x, y0 + y, x0 + x + w, y0 + y + h)
 
 
-def _draw_solid(buffers: Buffers, patch: _Patch, camera: Camera) -> None:
+def _draw_solid(buffers: Buffers, patch: _Patch, camera: TownCamera) -> None:
     tested = _depth_test(buffers, patch, camera)
     if tested is None:
         return
@@ -187,7 +187,7 @@ def _draw_solid(buffers: Buffers, patch: _Patch, camera: Camera) -> None:
     np.copyto(buffers.surface[inside], patch.row, where=mask.view(np.bool_))
 
 
-def _blend(buffers: Buffers, patch: _Patch, camera: Camera) -> None:
+def _blend(buffers: Buffers, patch: _Patch, camera: TownCamera) -> None:
     """Lay a cut-out over what is there by its opacity."""
     tested = _depth_test(buffers, patch, camera)
     if tested is None:

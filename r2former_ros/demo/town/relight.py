@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ...records import Image, Pose
-from .camera import Camera, Floats
+from .camera import Floats, TownCamera
 from .lens import developed
 from .light import Light
 from .materials import Gain as Plane
@@ -51,7 +51,7 @@ class _Incoming:
 
 
 def photograph(
-    buffers: Buffers, mesh: Mesh, relief: Relief, *, light: Light, camera: Camera,
+    buffers: Buffers, mesh: Mesh, relief: Relief, *, light: Light, camera: TownCamera,
     map_T_camera: Pose, seed: int,
 ) -> Image:  # fmt: skip
     """Light the buffers and take the picture: (H, W, 3) uint8 RGB."""

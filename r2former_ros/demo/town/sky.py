@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ...records import Pose
-from .camera import Camera, Floats, optical_R_map
+from .camera import Floats, TownCamera, optical_R_map
 from .light import Light
 from .materials import Gain as Plane
 from .materials import tileable_noise
@@ -22,7 +22,7 @@ Rays = tuple[Plane, Plane, Plane]
 
 
 @lru_cache(maxsize=4)
-def _rays(camera: Camera) -> tuple[Plane, Plane]:
+def _rays(camera: TownCamera) -> tuple[Plane, Plane]:
     """Give optical x and y per unit depth of every second pixel."""
     x = (np.arange(0, camera.width_px, HALF) - (camera.width_px - 1) / 2) / camera.focal_px
     y = (np.arange(0, camera.height_px, HALF) - (camera.height_px - 1) / 2) / camera.focal_px
@@ -30,7 +30,7 @@ def _rays(camera: Camera) -> tuple[Plane, Plane]:
     return np.ascontiguousarray(grid[0]), np.ascontiguousarray(grid[1])
 
 
-def view_rays(camera: Camera, map_T_camera: Pose) -> Rays:
+def view_rays(camera: TownCamera, map_T_camera: Pose) -> Rays:
     """Give the rays of every second pixel in the map frame, per unit depth."""
     x, y = _rays(camera)
     m = optical_R_map(map_T_camera).T.astype(np.float32)
@@ -75,7 +75,7 @@ def sky_planes(
 
 
 def halos(
-    buffers: Buffers, lamps_m: Floats, light: Light, camera: Camera, map_T_camera: Pose
+    buffers: Buffers, lamps_m: Floats, light: Light, camera: TownCamera, map_T_camera: Pose
 ) -> Plane | None:
     """Add a glow around every lantern in sight, or None where lamps are off."""
     if not light.lamps or not len(lamps_m):

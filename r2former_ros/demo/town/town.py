@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Frame, Image, Pose, StampedPose
-from .camera import Camera, Floats, pose_at
+from .camera import Floats, TownCamera, pose_at
 from .light import DAY, Light
 from .raster import draw
 from .relight import photograph
@@ -53,7 +53,7 @@ class Town:
 
     def poses(
         self, lap: int, frames: int, *, lateral_offset_m: float = 0.0,
-        speed_mps: float = SPEED_MPS, height_m: float = Camera.height_m,
+        speed_mps: float = SPEED_MPS, height_m: float = TownCamera.height_m,
     ) -> list[StampedPose]:  # fmt: skip
         """
         Drive one lap in ``frames`` even steps; the frame after the last would be the first again.
@@ -77,11 +77,11 @@ class Town:
         return found
 
     def lap(
-        self, lap: int, frames: int, *, light: Light = DAY, camera: Camera | None = None,
+        self, lap: int, frames: int, *, light: Light = DAY, camera: TownCamera | None = None,
         lateral_offset_m: float = 0.0, speed_mps: float = SPEED_MPS,
     ) -> Iterator[tuple[Frame, StampedPose]]:  # fmt: skip
         """Yield the frames and poses of one lap; see ``poses``. Cars and people differ by lap."""
-        camera = camera or Camera()
+        camera = camera or TownCamera()
         poses = self.poses(lap, frames, lateral_offset_m=lateral_offset_m, speed_mps=speed_mps,
                            height_m=camera.height_m)  # fmt: skip
         for number, pose in enumerate(poses):
@@ -89,7 +89,7 @@ class Town:
             yield Frame(pose.stamp_ns, image, FRAME_ID), pose
 
     def view(
-        self, map_T_camera: Pose, *, light: Light = DAY, camera: Camera | None = None,
+        self, map_T_camera: Pose, *, light: Light = DAY, camera: TownCamera | None = None,
         lap: int = 0, shot: int = 0,
     ) -> Image:  # fmt: skip
         """
@@ -101,11 +101,11 @@ class Town:
                                     shot=shot)[0]  # fmt: skip
 
     def view_with_depth(
-        self, map_T_camera: Pose, *, light: Light = DAY, camera: Camera | None = None,
+        self, map_T_camera: Pose, *, light: Light = DAY, camera: TownCamera | None = None,
         lap: int = 0, shot: int = 0,
     ) -> tuple[Image, NDArray[np.float32]]:  # fmt: skip
         """Take one picture, and return the inverse depth (H, W) in 1/m too, 0 for the sky."""
-        camera, mesh = camera or Camera(), self._mesh(lap)
+        camera, mesh = camera or TownCamera(), self._mesh(lap)
         buffers = draw(mesh, camera, map_T_camera)
         image = photograph(buffers, mesh, self._relief, light=light, camera=camera,
                            map_T_camera=map_T_camera, seed=1000 * lap + shot)  # fmt: skip

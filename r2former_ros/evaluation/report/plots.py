@@ -134,6 +134,8 @@ def timeline_png(
     _draw_states(axes, seconds, states)
     for kind, colour in COLOURS.items():
         rows = [row for row, one in enumerate(kinds) if one == kind]
+        if not rows:
+            continue
         axes.scatter([seconds[row] for row in rows], [errors_m[row] for row in rows], s=14,
                      color=colour, label=f'{kind} ({len(rows)})', zorder=3)
     axes.set_yscale('symlog', linthresh=10)
@@ -187,5 +189,7 @@ def _draw_marks(axes: Any, marks: Sequence[Mark], kind: str, colour: str) -> Non
         if mark.named_xy is not None:
             (x, y), (named_x, named_y) = mark.xy, mark.named_xy
             axes.plot([x, named_x], [y, named_y], color=colour, lw=0.6, alpha=0.6, zorder=3)
-    across, up = zip(*(mark.xy for mark in marks), strict=True) if marks else ((), ())
+    if not marks:
+        return
+    across, up = zip(*(mark.xy for mark in marks), strict=True)
     axes.scatter(across, up, s=20, color=colour, label=f'query, {kind} ({len(marks)})', zorder=4)
