@@ -114,8 +114,8 @@ def assess_traverse(
 def _too_few(search: PlaceSearch, known: str) -> MapError:
     """Say that there are fewer scores than a calibration needs, and what to do."""
     return MapError(
-        f'{search.place_map.location}: only {known}, {MIN_SCORES} needed; change --radius or '
-        '--near, give more pictures by --outside, or calibrate a larger map'
+        f'{search.place_map.location}: only {known}, {MIN_SCORES} needed',
+        'change the radii, give more pictures from outside, or calibrate a larger map'
     )
 
 

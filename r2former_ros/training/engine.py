@@ -299,8 +299,8 @@ def read_checkpoint(out: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | No
     saved = content.get('inputs', {})
     other = [name for name in inputs if saved.get(name) != inputs[name]]
     if other:
-        raise WeightsError(f'{path}: was written with another {" and other ".join(other)}; take '
-                           'another --out')
+        raise WeightsError(f'{path}: was written with different {" and ".join(other)}',
+                           'choose another output folder')
     return content
 
 

@@ -124,7 +124,7 @@ def test_bags_are_learned_with_validation_and_scalars(weights, bags, tmp_path, c
     assert [one.step for one in events.Scalars('loss')] == [1, 2, 3]
     assert load_network(out / 'best.safetensors').spec == SPEC
     assert train('joint', weights, out, *options, recipe_set=tight) == 2
-    assert 'written with another places; take another --out' in capsys.readouterr().err
+    assert 'written with different places; choose another output folder' in capsys.readouterr().err
 
 
 def test_bags_teach_the_heads_alone_unless_another_recipe_is_named(weights, bags, tmp_path):
