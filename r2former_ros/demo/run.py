@@ -19,15 +19,14 @@ from ..geometry.poses import BODY_T_OPTICAL
 from ..mapping.build import build_map
 from ..maps.place_map import PlaceMap
 from ..model import Model
-from ..records import Camera as Intrinsics
-from ..records import MountedCamera
+from ..records import Camera, MountedCamera
 from ..ros.replay.live import LiveNode, LiveRun, own_domain
 from ..sources.bag_cameras import camera_of_bag
 from ..sources.bag_writer import BagWriter
 from ..sources.bags import Bag
 from ..sources.frames import frames_of_bag
 from .report import demo_report, summary_rows
-from .town import DAY, DUSK, Camera, Light, Town
+from .town import DAY, DUSK, Light, Town, TownCamera
 
 IMAGE_TOPIC, INFO_TOPIC, POSE_TOPIC = '/camera/image_raw', '/camera/camera_info', '/odom'
 PROTOCOL = Protocol(positive_radius_m=8.0, positive_angle_deg=45.0)
@@ -113,8 +112,8 @@ def _drive(
 ) -> None:
     """Render a lap and record it as a bag."""
     drive = town.lap(lap, frames, light=light, lateral_offset_m=offset_m)
-    camera = Camera()
-    intrinsics = Intrinsics(camera.matrix, camera.width_px, camera.height_px)
+    camera = TownCamera()
+    intrinsics = Camera(camera.matrix, camera.width_px, camera.height_px)
     with BagWriter(path) as bag, open_bar(f'drive lap {lap + 1} ({light.name})', frames) as bar:
         for frame, pose in counted(drive, bar):
             bag.image(IMAGE_TOPIC, frame)

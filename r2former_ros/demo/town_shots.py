@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..records import Image, Pose
 from ..training.data.partners import Points, Size, in_patches, inside, patch_centres
 from ..training.data.shots import Shot
-from .town import DAY, DUSK, LIGHTS, NIGHT, OVERCAST, Camera, Light, Town, pose_at
+from .town import DAY, DUSK, LIGHTS, NIGHT, OVERCAST, Light, Town, TownCamera, pose_at
 from .town.camera import optical_R_map
 
 PLACES = 60
@@ -39,7 +39,7 @@ DEPTH_TOLERANCE = 0.1
 @dataclass(frozen=True)
 class _View:
     pose: Pose
-    camera: Camera
+    camera: TownCamera
     image: Image
     inverse_depth: NDArray[np.float32]
 
@@ -88,7 +88,7 @@ def partners_by_depth(left: _View, right: _View, size: Size) -> Points:
 
 
 def _places(town: Town, size: Size, rng: np.random.Generator) -> Iterator[_View]:
-    camera = Camera(width_px=size[1], height_px=size[0])
+    camera = TownCamera(width_px=size[1], height_px=size[0])
     for lap, lights in enumerate(((DAY, OVERCAST), (DUSK, NIGHT))):
         light = lights[int(rng.integers(len(lights)))]
         for number, stamped in enumerate(town.poses(lap, PLACES)):
@@ -107,7 +107,7 @@ def _query(
     yaw = heading + np.radians(rng.uniform(-ASKEW_DEG, ASKEW_DEG))
     pose = pose_at(np.array([*place, rng.uniform(*HEIGHTS_M)]), yaw_rad=yaw,
                    pitch_rad=np.radians(rng.normal() * 3))
-    camera = Camera(width_px=size[1], height_px=size[0],
+    camera = TownCamera(width_px=size[1], height_px=size[0],
                     horizontal_fov_deg=rng.uniform(*FIELDS_OF_VIEW_DEG))
     return _View(pose, camera, *town.view_with_depth(
         pose, light=light, camera=camera, lap=2, shot=number))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from r2former_ros.demo import town_shots
-from r2former_ros.demo.town import Camera, Town, pose_at
+from r2former_ros.demo.town import Town, TownCamera, pose_at
 from r2former_ros.demo.town_shots import partners_by_depth, shots_of_town
 
 SIZE = (96, 128)
@@ -15,7 +15,7 @@ def view(town, along_m, aside_m=0.0, yaw_deg=0.0):
     left = np.array([-np.sin(heading), np.cos(heading)])
     pose = pose_at(np.array([*(point + aside_m * left), 1.6]),
                    yaw_rad=heading + np.radians(yaw_deg))
-    camera = Camera(width_px=SIZE[1], height_px=SIZE[0])
+    camera = TownCamera(width_px=SIZE[1], height_px=SIZE[0])
     return town_shots._View(pose, camera, *town.view_with_depth(pose, camera=camera))
 
 
