@@ -81,7 +81,7 @@ def resumed_session(place_map: PlaceMap, source: Source) -> Session | None:
         return None
     names = ', '.join(f'{one.name} ({one.path})' for one in sessions)
     raise MapError(f'{source.path}: is not what the last session of the map was built from '
-                   f'({names}), so there is nothing to resume; --append adds a session')
+                   f'({names}), so there is nothing to resume', 'append it as a new session')
 
 
 def session_of(sessions: Sequence[Session], place_id: int) -> Session:
