@@ -304,7 +304,8 @@ class PlaceMap:
         Keyframes may be added meanwhile, even from another thread: the copy has those that were on
         disk at the start, under the same ids. It is a map of its own, with another ``map_id``.
 
-        :raises MapError: if a place is damaged, or the file cannot be written.
+        :raises MapError: if a place is damaged, or the copy would replace this map.
+        :raises FileError: if the file cannot be written.
         """
         if in_database(path) or Path(path).resolve() == Path(self.location).resolve():
             raise MapError(f'{path}: is this map itself, or not a file; choose another name for '

@@ -97,6 +97,8 @@ def read_ground_truth(path: Path) -> PlaceSet:
     """
     try:
         content = json.loads(read_text(path))
+        if not isinstance(content, dict):
+            raise TypeError(f'it holds a {type(content).__name__}, not an object with these keys')
         queries, database = (_paths(path, content, key) for key in ('queries', 'database'))
         listed = content['positives']
     except (ValueError, KeyError, TypeError, RecursionError) as error:

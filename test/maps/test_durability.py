@@ -275,7 +275,9 @@ def test_what_a_file_still_holds_is_saved_though_the_poses_were_cut_off(tmp_path
     content = whole.read_bytes()
     cut.write_bytes(content[: int(share * len(content))])
     repair = repair_map(cut, out)
-    assert repair.kept == len(repair.poses_lost) >= 0.8 * share * 120 and not repair.complete
+    roots = 3  # the first pages, as large as three places, hold the roots of the tables
+    assert repair.kept == len(repair.poses_lost) >= 0.8 * (share * 120 - roots)
+    assert not repair.complete
     with PlaceMap.open(out) as fresh, PlaceMap.open(whole) as wanted:
         assert list(fresh.problems()) == [] and len(fresh) == repair.kept
         for place_id in list(fresh.places())[:5]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from samples import HEADER, keyframe
 
-from r2former_ros.errors import MapError
+from r2former_ros.errors import FileError, MapError
 from r2former_ros.maps import codec as local_codec
 from r2former_ros.maps.place_map import PlaceMap
 from r2former_ros.maps.sqlite import APPLICATION_ID
@@ -215,7 +215,7 @@ def test_a_copy_of_a_growing_map_is_one_file_and_replaces_the_copy_before(site, 
             assert place_map.copy_to(copy) == count
         with pytest.raises(MapError, match=r'site.r2map: is this map itself'):
             place_map.copy_to(site)
-        with pytest.raises(MapError, match='no_folder'):
+        with pytest.raises(FileError, match='no_folder'):
             place_map.copy_to(tmp_path / 'no_folder' / 'copy.r2map')
     assert {path.name for path in tmp_path.iterdir()} == {'site.r2map', 'copy.r2map'}
     with PlaceMap.open(copy) as place_map:

@@ -12,7 +12,9 @@ from r2former_ros.config import Config, with_values
 from r2former_ros.errors import MapError, R2FormerError, WeightsError
 from r2former_ros.mapping.build import build_map
 from r2former_ros.maps.place_map import PlaceMap
+from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.model import load_configured
+from r2former_ros.model.preprocess import InputSpec
 from r2former_ros.recognizer import Recognizer
 from r2former_ros.records import Frame, PosedFrame
 
@@ -47,6 +49,12 @@ def file(network, tmp_path_factory):
     return path
 
 
+def normalised(pixels, spec):
+    """Normalise values in [0, 1]."""
+    mean, std = (torch.tensor(one).view(3, 1, 1) for one in (spec.mean, spec.std))
+    return (pixels - mean) / std
+
+
 def settings(**values):
     """Configure a small untrained network on the CPU, and no thumbnails."""
     return with_values(Config(), {
@@ -58,10 +66,12 @@ def settings(**values):
 def test_its_vector_takes_the_place_of_ours(file, network):
     ours = load_configured(settings())
     both = load_configured(settings(model__global_descriptor=f'onnx:{file}'))
-    images = torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    images = normalised(pixels, ours.spec.input)
     features, expected = both.encode(images), ours.encode(images)
     with torch.no_grad():
-        resized = F.interpolate(images, (64, 48), mode='bilinear', antialias=True)
+        theirs = normalised(pixels, InputSpec(64, 48))  # as for ImageNet
+        resized = F.interpolate(theirs, (64, 48), mode='bilinear', antialias=True)
         vector = F.normalize(network(resized), dim=-1)
     torch.testing.assert_close(features.descriptor, vector, atol=1e-5, rtol=0)
     assert all(map(torch.equal, features.local(), expected.local()))
@@ -79,10 +89,11 @@ def test_a_map_says_which_network_it_was_built_with(file, tmp_path):
     with PlaceMap.open(path) as place_map:
         assert place_map.header.descriptor_dim == 7
         assert 'colours.onnx' in place_map.header.weights
-        recognition = Recognizer(model, place_map, config).recognize(Frame(0, picture(2)))
+        recognizer = Recognizer(PlaceSearch(model, place_map, config))
+        recognition = recognizer.recognize(Frame(0, picture(2)))
         assert recognition.best.place.source == '2'
         with pytest.raises(MapError, match='was built with weights .*colours.onnx'):
-            Recognizer(load_configured(settings()), place_map)
+            PlaceSearch(load_configured(settings()), place_map)
 
 
 @pytest.mark.parametrize(('name', 'error', 'match'), [
