@@ -114,6 +114,24 @@ class PlaceFilter:
         self._without_good = 0
         self._state = State.LOST
 
+    def expect(self, position_m: Floats) -> None:
+        """
+        Begin near a position (3,) of the map, such as the last one before a restart.
+
+        Half of the probability of being in the map goes to places within
+        ``decision.agreement_radius_m`` of it. The state stays lost: only images change it.
+        """
+        self.reset()
+        near = self._tree.query_ball_point(position_m, self.config.agreement_radius_m) \
+            if self._posed else []
+        if not near:
+            return
+        rows = np.array(sorted(near)) if not len(self._followed) else self._followed
+        each = (1 - FIRST_OUTSIDE) / 2 / self._count
+        extra = np.zeros(len(rows))
+        extra[np.searchsorted(rows, sorted(near))] = (1 - FIRST_OUTSIDE) / 2 / len(near)
+        self._belief = SparseBelief(rows, extra, each, self._count)
+
     def decide(
         self,
         hypotheses: Sequence[Hypothesis],

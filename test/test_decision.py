@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 
+from r2former_ros import decision as decision_module
 from r2former_ros.config import Config, with_values
 from r2former_ros.decision import PlaceFilter, pose_covariance
 from r2former_ros.geometry.poses import pose_from_yaw
@@ -53,6 +54,22 @@ def test_localized_needs_so_many_images_that_agree(places, frames):
     first = states.index(State.LOCALIZED)
     assert first <= frames + 2
     assert set(states[first:]) == {State.LOCALIZED}
+
+
+@pytest.mark.parametrize('followed', [512, 10])
+def test_an_expected_position_helps_but_never_localizes_alone(monkeypatch, followed):
+    monkeypatch.setattr(decision_module, 'ACTIVE_PLACES', followed)
+    plain, expecting = make_filter(), make_filter()
+    expecting.expect(np.array([STEP_M * 40, 0.0, 0.0]))
+    assert expecting._belief.sum() == pytest.approx(plain._belief.sum())
+    assert see(expecting)[0] is State.LOST
+    expecting.expect(np.array([STEP_M * 40, 0.0, 0.0]))
+    (_, with_prior), (_, without) = look(expecting, 40), look(plain, 40)
+    assert with_prior.probability > without.probability
+    expecting.expect(np.array([STEP_M * 40, 0.0, 0.0]))
+    assert look(expecting, 120)[1].place.place_id == 120
+    expecting.expect(np.array([-500.0, 0.0, 0.0]))  # nothing is near
+    assert look(expecting, 40)[1].probability == pytest.approx(without.probability)
 
 
 def test_images_that_name_places_apart_never_localize():

@@ -488,6 +488,10 @@ class NodeConfig:
         1.0, 'Time between messages on /diagnostics',
         unit='s', minimum=0.1, maximum=3600.0,
     )
+    last_pose_path: str = option(
+        '', 'File that keeps the last measured pose, for the next start: the filter then expects '
+        'to be near it, but is not localized before images say so; empty: none'
+    )
     publish_tf: bool = option(
         False, 'Publish map -> odom on /tf with every image used while localized, from the last '
         'pose in metres; needs tf2_msgs, odom and a map with landmarks'

@@ -20,6 +20,7 @@ from ..recognizer import Recognizer
 from ..sources.sixteen_bit import use_scaling
 from .decoding import decoder_of
 from .inputs import OdometryBuffer
+from .last_pose import LastPose
 from .loop_reporter import LoopReporter, end_map
 from .map_transform import MapTransform
 from .mounted_camera import CameraInput
@@ -53,6 +54,7 @@ class Configured:
         self.decode = decoder_of(config.node.image_conversion)
         self.loops: LoopReporter | None = None
         self.map_transform: MapTransform | None = None
+        self.last_pose: LastPose | None = None
         self.camera = CameraInput(
             node, config.refine.base_to_camera, lambda: self.odometry.child_frame_id)
         self._node = node
@@ -61,6 +63,8 @@ class Configured:
             opened.callback(self.camera.close)
             self.recognizer = self._open(opened)
             self.camera.map_camera = self.recognizer.refiner.map_camera
+            if config.node.last_pose_path:
+                self.last_pose = LastPose(config, self.recognizer, self._log)
             if config.node.publish_tf:
                 self.map_transform = MapTransform(node, config, self.odometry)
                 opened.callback(self.map_transform.close)
@@ -78,7 +82,7 @@ class Configured:
     @property
     def consumers(self) -> list[Consumer]:
         """What must see every image besides the node's own outputs."""
-        parts = (self.loops, self.map_transform)
+        parts = (self.loops, self.map_transform, self.last_pose)
         return [part.take for part in parts if part is not None]
 
     def changed(self, values: dict[str, Any]) -> Config:

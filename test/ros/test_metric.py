@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Poses in metres in the node: the camera, what is published, and map -> odom."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,6 +36,7 @@ from r2former_ros.ros.conversions import (
     loops_from,
     transform_message,
 )
+from r2former_ros.ros.last_pose import LastPose
 from r2former_ros.ros.map_transform import MapTransform
 from r2former_ros.ros.seen import Seen
 
@@ -129,6 +131,23 @@ def test_map_to_odom_follows_the_last_measured_pose(monkeypatch):
     assert transform.transform.translation.x == pytest.approx(10.0)
     part.take(seen(state=State.LOST, odom=np.eye(4)))
     assert len(published) == 1
+
+
+def test_the_last_pose_is_expected_at_the_next_start(make_node, tmp_path):
+    path = tmp_path / 'last.json'
+    node = make_node(**{'node.last_pose_path': path})
+    assert node.trigger_configure() == SUCCESS
+    recognizer = node.configured.recognizer
+    before = recognizer.filter._belief.extra.max() + recognizer.filter._belief.base
+    node.configured.last_pose.take(replace(seen(10.2), recognizer=recognizer))
+    recognizer.filter.config = replace(recognizer.filter.config, agreement_radius_m=3.0)
+    again = LastPose(node.configured.config, recognizer, node.get_logger())
+    belief = recognizer.filter._belief
+    assert belief.extra.argmax() == 2  # the place at 10 m
+    assert belief.extra[2] + belief.base > before
+    for content in ('{"map_id": "other", "map_T_base": [[1, 0, 0, 5]]}', 'not JSON'):
+        path.write_text(content)
+        assert again._read(recognizer.search.place_map.map_id) is None
 
 
 def test_tf_without_its_messages_fails_the_transition(make_node, monkeypatch):
