@@ -155,7 +155,8 @@ def test_a_silent_topic_is_named(make_node):
     assert node.trigger_activate() == SUCCESS
     statuses = []
     node.diagnostics._publisher.publish = lambda message: statuses.extend(message.status)
-    spin_until(node, lambda: statuses and statuses[-1].level == b'\x01')
+    node.diagnostics.publish()
+    spin_until(node, lambda: statuses[-1].level == b'\x01')
     assert statuses[-1].message == 'no image arrives on /image'
     assert statuses[0].level == b'\x00'
 
