@@ -30,13 +30,13 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode the images one by one."""
+    config = config_from(arguments)
+    require_pictures(arguments.images)
+    require_output(arguments.out)
     from ..model.loading import load_configured
     from ..model.preprocess import preprocess
     from ..sources.pictures import read_image
 
-    config = config_from(arguments)
-    require_pictures(arguments.images)
-    require_output(arguments.out)
     model = load_configured(config)
     say_what_runs(model)
     names, encoded, bad = [], [], []

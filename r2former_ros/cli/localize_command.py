@@ -40,15 +40,15 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Localize the images in order."""
-    from ..evaluation.report.recording import Recording
-    from ..recognizer import Recognizer
-
     config = config_from(arguments)
     require_pictures(arguments.images)
     require_map(arguments.map)
     check_camera(arguments)
     camera = camera_of(arguments)[0]
     require_rerun(arguments.rerun)
+    from ..evaluation.report.recording import Recording
+    from ..recognizer import Recognizer
+
     recognizer = Recognizer.open(arguments.map, config, notify=notify)
     say_what_runs(recognizer.search.model)
     recognizer.search.warm_up()

@@ -35,14 +35,14 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate every variant and print the table."""
-    from ...evaluation.ablation import variants, with_all_patches
-    from ...model.loading import load_configured, wait_for_kernels
-
     config = source_config(arguments, config_from(arguments))
     if arguments.map:
         raise UsageError('ablate builds its maps itself: give --dataset, or --bag and --self')
     check_source(arguments)
     require_output(arguments.json)
+    from ...evaluation.ablation import variants, with_all_patches
+    from ...model.loading import load_configured, wait_for_kernels
+
     given = given_source(arguments)
     model = load_configured(config)
     say_what_runs(model)

@@ -69,18 +69,18 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print a table and write what was asked for."""
+    config = source_config(arguments, config_from(arguments))
+    check_live(arguments)
+    check_source(arguments)
+    require_output(arguments.json)
+    require_rerun(arguments.rerun)
+    require_output_folder(arguments.out)
     from ...evaluation.methods.registry import parse_methods
     from ...evaluation.report.recording import record_trial
     from ...evaluation.report.result import result_of, write_result
     from ...model.loading import load_configured, wait_for_kernels
 
-    config = source_config(arguments, config_from(arguments))
-    check_live(arguments)
-    check_source(arguments)
     parse_methods(arguments.methods)
-    require_output(arguments.json)
-    require_rerun(arguments.rerun)
-    require_output_folder(arguments.out)
     given = given_source(arguments)
     model = with_cache(arguments, load_configured(config))
     say_what_runs(model)

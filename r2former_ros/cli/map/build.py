@@ -63,13 +63,13 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build a map, append to one, or resume one."""
+    config = config_from(arguments)
+    check(arguments)
     from ...common.left_out import LeftOut
     from ...mapping.build import MapBuilder
     from ...maps.place_map import PlaceMap
     from ...model.loading import load_configured
 
-    config = config_from(arguments)
-    check(arguments)
     left_out = LeftOut()
     with ExitStack() as stack:
         given = _with_camera(arguments, _input(arguments, stack, left_out.add))

@@ -52,6 +52,7 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Calibrate a map."""
+    _check(arguments)
     from ...config import with_values
     from ...mapping.calibrate import calibrate
     from ...maps.calibration import write_calibration
@@ -59,7 +60,6 @@ def run(arguments: argparse.Namespace) -> None:
     from ...maps.search import PlaceSearch
     from ...model.loading import load_configured
 
-    _check(arguments)
     if arguments.traverse:
         _assess(arguments)
         return

@@ -28,14 +28,14 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode a map again."""
-    from ...mapping.reencode import reencode_map
-    from ...model.loading import load_configured
-
     config = config_from(arguments)
     check_camera(arguments)
     require_map(arguments.map)
     require_new_map(arguments.out)
     require_there(arguments.look_in, 'folder')
+    from ...mapping.reencode import reencode_map
+    from ...model.loading import load_configured
+
     model = load_configured(config)
     say_what_runs(model)
     with progress_bar('reencode') as bar:
