@@ -241,18 +241,22 @@ def _train(fabric: Any, job: Job) -> tuple[int, float]:
 
 def _bootstrap(arguments: argparse.Namespace) -> None:
     from ..config import checked_values
+    from ..demo.town_shots import shots_of_town
+    from ..model import PRESETS
     from ..training.bootstrap import WEIGHTS, BootstrapConfig, bootstrap
 
     changes = _changes(arguments)
     config = BootstrapConfig(**checked_values(BootstrapConfig, changes))
-    out = make_folder(arguments.out)
+    out, spec = make_folder(arguments.out), PRESETS['tiny']
+    towns = (shots_of_town(seed, (spec.image_height, spec.image_width))
+             for seed in range(config.towns))
     with progress_bar('bootstrap') as bar:
         def report(part: str, done: int, total: int) -> None:
             bar.set_description(part)
             bar.total, bar.n = total, done
             bar.update(0)
 
-        bootstrap([Path(folder) for folder in arguments.images], out, config, report)
+        bootstrap([Path(folder) for folder in arguments.images], out, config, report, towns)
     print(f'{out / WEIGHTS}')
 
 

@@ -5,21 +5,20 @@ How the bundled weights come about: from published ImageNet weights and images w
 
 The trunk is that of EfficientNet-Lite0. Its tokens, the local features and the head of the pooled
 tokens are fitted in closed form (``initial.encoder``). Blocks and class token then learn on tokens
-that were computed once (``class_token``). The reranker is set and calibrated; ``reranker_steps``
-above zero trains it by gradient on cached features. Finished parts are kept in the output folder
-and not made again.
+that were computed once (``class_token``). The reranker is set and calibrated on changed views and
+synthetic towns; ``reranker_steps`` above zero lets it learn which patches to believe
+(``initial.judge``). Finished parts are kept in the output folder and not made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..common.files import digest_of, replacing
 from ..config import checked_values, option
@@ -29,32 +28,23 @@ from ..model.checkpoint import untrained_model
 from ..model.hybrid_encoder import HybridEncoder
 from ..model.network import Origin
 from ..model.preprocess import normalised
-from ..model.reranker import Reranker
 from .augment import AugmentConfig
 from .class_token import ClassTokenTrainer, Components
 from .data.camera_views import VIEWS
 from .data.pools import ImagePool, PairLoader, load_pool, patch_matches
+from .data.shots import Shot, group_of, shots_of_pictures
 from .data.token_store import TokenViews, token_views
 from .initial.encoder import fit_tokens, fit_words, point_heads_at_cells, read_first_values
-from .initial.pairs import (
-    PairRecipe,
-    PairTrainer,
-    ViewFeatures,
-    calibrate_head,
-    encode_views,
-)
+from .initial.judge import JudgeRecipe, learn_to_judge
+from .initial.pair_data import kept_pair_data, pair_data
 from .initial.reranker import start_reranker
 from .initial.trunk import load_published, published_weights
 from .optimization import attend_plainly
 
 CACHE_SIZE_PX = (288, 384)
-SAVE_EVERY_STEPS = 200
 PAIRS_AT_ONCE = 32
 LEAST_IMAGES = 257
 """One more than a descriptor has values: they are fitted as principal components of images."""
-CALIBRATION = PairRecipe(hardest=100, patches=192)
-"""All patches; of the ten most similar images of a pool too many show the same place unmarked."""
-CALIBRATION_BATCHES = 25
 MILD = AugmentConfig(
     zoom=0.2, shift=0.06, tilt=0.04, turn_deg=3.0, light=0.4, night=0.05, grey=0.1, blur=0.1,
     coarse=0.15, occlusion=0.1, noise=0.1,
@@ -99,10 +89,14 @@ class BootstrapConfig:
     )
     class_rate: float = option(1.2e-3, 'Largest learning rate of these steps', minimum=0.0)
     pair_images: int = option(
-        1500, 'Images that the reranker is calibrated on', unit='images', minimum=2
+        600, 'Images that the reranker is calibrated on', unit='images', minimum=2
+    )
+    towns: int = option(
+        3, 'Synthetic towns that the reranker is calibrated on too', unit='towns', minimum=0
     )
     reranker_steps: int = option(
-        0, 'Optimizer steps on the reranker', unit='steps', minimum=0
+        0, 'Optimizer steps on what the reranker adds to the support of patches', unit='steps',
+        minimum=0,
     )
     seed: int = option(0, 'Seed of everything random', minimum=0)
 
@@ -114,12 +108,14 @@ class BootstrapConfig:
 
 
 def bootstrap(
-    folders: Sequence[Path], out: Path, config: BootstrapConfig, report: Report | None = None
+    folders: Sequence[Path], out: Path, config: BootstrapConfig, report: Report | None = None,
+    towns: Iterable[Iterable[Shot]] = (),
 ) -> R2Former:
     """
     Make a ``tiny`` model from folders of JPEG images; resumes where an earlier call ended.
 
     :param report: called while the parts are made.
+    :param towns: shots of synthetic towns, for the reranker.
     :raises ConfigError: if the package with the trunk's weights is missing.
     :raises DatasetError: if there are too few pictures.
     """
@@ -131,7 +127,8 @@ def bootstrap(
     if len(pool.clip) < max(LEAST_IMAGES, config.pool_images):
         raise DatasetError(f'{len(pool.clip)} pictures: at least '
                            f'{max(LEAST_IMAGES, config.pool_images)} are needed')
-    folder = out / digest_of(asdict(replace(config, reranker_steps=0)), VIEWS, pool.images.shape)
+    encoded_by = asdict(replace(config, pair_images=2, towns=0, reranker_steps=0))
+    folder = out / digest_of(encoded_by, VIEWS, pool.images.shape)
     folder.mkdir(exist_ok=True)
     torch.manual_seed(config.seed)
     model = untrained_model(PRESETS['tiny']).eval()
@@ -147,11 +144,7 @@ def bootstrap(
     _make_once(encoder, folder / 'words.pt', lambda: _set_words(encoder, views, config))
     _train_class_token(encoder, views, config, folder / 'class_token.pt', tell)
     tell('encode pairs', 4, PARTS)
-    rows = _whole_clips(pool, config.pair_images, config.seed)
-    features = encode_views(encoder, pool, rows, normalise, seed=config.seed)
-    tell('set reranker', 5, PARTS)
-    _train_reranker(model.reranker, features, config,
-                    folder / f'reranker-{config.reranker_steps}.pt', tell)
+    _set_reranker(model, pool, towns, config, folder, tell)
     tell('done', PARTS, PARTS)
     model.origin = Origin(ORIGIN, True, True)
     save_weights(model, out / WEIGHTS, config=asdict(config), half=True)
@@ -209,37 +202,27 @@ def _patch_pairs(
                patch_matches(batch.right_T_left, size))
 
 
-def _train_reranker(
-    reranker: Reranker, features: ViewFeatures, config: BootstrapConfig, path: Path,
-    report: Report,
+def _set_reranker(
+    model: R2Former, pool: ImagePool, towns: Iterable[Iterable[Shot]], config: BootstrapConfig,
+    folder: Path, report: Report,
 ) -> None:
-    """Set, calibrate and train; or go on where an earlier call ended."""
-    recipe = PairRecipe(steps=config.reranker_steps, seed=config.seed)
-    trainer = PairTrainer(reranker, features, recipe)
-    first = 0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        reranker.load_state_dict(saved['reranker'])
-        trainer.optimizer.load_state_dict(saved['optimizer'])
-        first = saved['step']
-    else:
-        start_reranker(reranker, PATCH)
-        pairs = PairTrainer(reranker, features, replace(CALIBRATION, seed=config.seed))
-        calibrate_head(reranker, *pairs.labelled_logits(CALIBRATION_BATCHES))
-    for step in range(first, recipe.steps):
-        trainer.step(step)
-        report('train reranker', step + 1, recipe.steps)
-        if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == recipe.steps:
-            _write({'reranker': reranker.state_dict(), 'step': step + 1,
-                    'optimizer': trainer.optimizer.state_dict()}, path)
-
-
-def _whole_clips(pool: ImagePool, count: int, seed: int) -> NDArray[np.int64]:
-    """Return the rows of randomly chosen clips, ``count`` or a few more in all."""
-    clips = np.random.default_rng(seed).permutation(np.unique(pool.clip))
-    sizes = np.bincount(pool.clip)[clips]
-    needed = int(np.searchsorted(np.cumsum(sizes), count)) + 1
-    return np.flatnonzero(np.isin(pool.clip, clips[:needed]))
+    """Encode pairs, once; set the reranker, let it learn where that is wanted, calibrate it."""
+    encoder, spec = model.encoder, model.spec
+    assert isinstance(encoder, HybridEncoder)
+    rng = np.random.default_rng(config.seed)
+    rows = rng.permutation(len(pool.clip))[: config.pair_images].tolist()
+    pictures = shots_of_pictures(
+        (pool.images[row] for row in rows), [group_of(pool.paths[row]) for row in rows],
+        (spec.image_height, spec.image_width), config.seed,
+    )
+    kept = folder / f'pairs-{config.pair_images}-{config.towns}.pt'
+    data = kept_pair_data(kept, lambda: pair_data(
+        encoder, [pictures, *towns], normalise, seed=config.seed))
+    report('set reranker', 5, PARTS)
+    start_reranker(model.reranker, PATCH)
+    learn_to_judge(model.reranker, data,
+                   JudgeRecipe(steps=config.reranker_steps, seed=config.seed),
+                   lambda done, total: report('look at pairs', done, total))
 
 
 def _write(content: dict[str, Any], path: Path) -> None:

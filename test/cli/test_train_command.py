@@ -316,7 +316,7 @@ def test_bootstrap_makes_weights_from_a_trunk_and_pictures(tmp_path, capsys, mon
         write(folder / f'{place}.jpg', place)
     changes = ['start_pairs=32', 'word_images=8', 'pool_components=256', 'pool_images=260',
                'viewed_images=20', 'class_steps=2', 'class_batch=6', 'pair_images=20',
-               'reranker_steps=2']
+               'towns=0', 'reranker_steps=2']
     command = ['train', 'bootstrap', '--images', str(folder), '--out', str(tmp_path / 'out'),
                *(part for text in changes for part in ('--recipe-set', text))]
     assert main(command) == 0

@@ -8,12 +8,7 @@ from r2former_ros.model.backends.numba.scoring import score_in_threads
 from r2former_ros.model.reranker import Reranker, correlate
 from r2former_ros.training.bootstrap import PATCH
 from r2former_ros.training.initial.encoder import discriminants
-from r2former_ros.training.initial.pairs import (
-    PairRecipe,
-    PairTrainer,
-    ViewFeatures,
-    calibrate_head,
-)
+from r2former_ros.training.initial.judge import calibrate_head
 from r2former_ros.training.initial.reranker import (
     AVERAGE_GAIN,
     CLEAR_CORRELATION,
@@ -35,39 +30,6 @@ def test_discriminants_prefer_what_pairs_agree_on():
     left, right = (torch.cat([own, shared], dim=1) for own in noise)
     direction = discriminants(left, right, 1, ridge=0.05)[:, 0]
     assert abs(direction[1]) > 20 * abs(direction[0])
-
-
-@pytest.fixture
-def features():
-    """Six images: the strong view has the mild one's patches; images 0 to 2 are one clip."""
-    rng = torch.Generator().manual_seed(0)
-    xy, attention = torch.rand(6, 12, 2, generator=rng), torch.ones(6, 12)
-    descriptors = torch.randn(6, 12, 16, generator=rng)
-    vectors = torch.nn.functional.normalize(torch.randn(6, 8, generator=rng), dim=1)
-    view = ImageFeatures(vectors, xy, attention, descriptors)
-    clip, frame = torch.tensor([0, 0, 0, 1, 2, 3]), torch.tensor([1, 2, 30, 0, 0, 0])
-    return ViewFeatures((view, view), clip, frame)
-
-
-def test_hard_pairs_never_show_the_same_place(features):
-    trainer = PairTrainer(Reranker(), features, PairRecipe(hardest=3))
-    assert features.next_frame().tolist() == [1, 1, 2, 3, 4, 5]
-    for table in trainer.hardest.values():
-        assert not {0, 1} & set(table[0].tolist()) and not {0, 1} & set(table[1].tolist())
-        assert all(row not in table[row].tolist() for row in range(6))
-
-
-def test_the_reranker_learns_pairs_and_repeats_itself(features):
-    recipe = PairRecipe(queries=4, negatives=2, hardest=3, patches=10, steps=60, warmup=5)
-    runs = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        reranker = Reranker()
-        start_reranker(reranker, PATCH)
-        trainer = PairTrainer(reranker, features, recipe)
-        runs.append([trainer.step(number) for number in range(60)])
-    assert runs[0] == runs[1]
-    assert sum(runs[0][-5:]) < 0.5 * sum(runs[0][:5])
 
 
 def moved_patches(shifts, alike=0.0, noise=0.4):

@@ -25,14 +25,16 @@ from ...model.reranker import (
     CANDIDATE_XY,
     QUERY_XY,
     Reranker,
+    RerankOps,
     encode_xy,
     go_through,
+    pair_up,
     with_class_token,
 )
+from ...model.transformer import is_silent
 from ..data.partners import UNKNOWN
 from ..losses import pair_cross_entropy
 from .pair_data import PairData
-from .pairs import calibrate_head
 from .reranker import AVERAGE_GAIN, CORRELATION_SHARE, DISTINCT_GAIN, ENOUGH_PATCHES
 from .slots import (
     CORRELATION,
@@ -64,10 +66,12 @@ class JudgeRecipe:
     Settings of this stage.
 
     ``queries`` with ``negatives`` each are looked at, ``batch`` of them a step with ``patches``
-    of each pair. The weights are those of the two losses.
+    of each pair. ``dense`` and ``pair`` are the weights of the two losses. ``calibrated`` queries
+    follow, held out if there were steps.
     """
 
     queries: int = 2600
+    calibrated: int = 200
     negatives: int = 6
     steps: int = 500
     batch: int = 12
@@ -140,7 +144,7 @@ class Judge(nn.Module):
 def learn_to_judge(
     reranker: Reranker, data: PairData, recipe: JudgeRecipe, report: Report
 ) -> None:
-    """Teach a reranker that ``start_reranker`` has set; calibrate it on queries held out."""
+    """Teach a reranker that ``start_reranker`` has set, and calibrate it."""
     if recipe.steps:
         queries = _some(~data.held_out, recipe.queries, recipe.seed)
         known = known_patches(reranker, data, queries, recipe.negatives, report)
@@ -150,7 +154,7 @@ def learn_to_judge(
                       patches=known.labels.shape[2])
         train_judge(judge, known, recipe)
         write_judge(reranker, judge)
-    queries = _some(data.held_out, recipe.queries, recipe.seed)
+    queries = _some(data.held_out | (recipe.steps == 0), recipe.calibrated, recipe.seed)
     calibrate_head(reranker, *labelled_logits(reranker, data, queries))
 
 
@@ -254,13 +258,49 @@ def labelled_logits(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return logits (N, 2) and labels (N,) of queries (G,) with all their candidates."""
     columns, logits = torch.arange(data.candidates.shape[1]), []
+    ops = RerankOps(pair_up, _through_those_that_add)
     for part in torch.split(queries, QUERIES_AT_ONCE):
         pairs, _ = data.correlated(part, columns.expand(len(part), -1))
         pairs = pairs.flatten(0, 1)
-        logits.append(reranker.judge(reranker.summarise_partners(pairs),
-                                     pairs[:, :, 0, QUERY_XY]))
+        summaries = reranker.summarise_partners(pairs, ops)
+        logits.append(reranker.judge(summaries, pairs[:, :, 0, QUERY_XY], ops))
     labels = (columns == 0).long().repeat(len(queries))
     return torch.cat(logits), labels
+
+
+def _through_those_that_add(
+    blocks: nn.ModuleList, class_token: torch.Tensor, tokens: torch.Tensor, norm: nn.Module
+) -> torch.Tensor:
+    """Do as ``go_through``, without blocks that change nothing."""
+    *first, last = list[Any](blocks)
+    loud = [block for block in first
+            if not (is_silent(block.attn.proj) and is_silent(block.mlp.fc2))]
+    return go_through(nn.ModuleList([*loud, last]), class_token, tokens, norm)
+
+
+@torch.no_grad()
+def calibrate_head(reranker: Reranker, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    """
+    Scale and shift the head so that its probability fits labelled logits (N, 2).
+
+    As if as many of the pairs were matches as not.
+    """
+    value = (logits[:, 1] - logits[:, 0]).double()
+    mean, spread = value.mean(), value.std()
+    inputs = torch.stack([(value - mean) / spread, torch.ones_like(value)], dim=1)
+    scale_shift = torch.zeros(2, dtype=torch.float64)
+    for _ in range(20):  # Newton's method
+        guess = (inputs @ scale_shift).sigmoid()
+        hessian = (inputs * (guess * (1 - guess))[:, None]).T @ inputs
+        hessian += 1e-6 * torch.eye(2)
+        scale_shift += torch.linalg.solve(hessian, inputs.T @ (labels - guess))
+    scale = float(scale_shift[0] / spread)
+    reranker.head.weight.mul_(scale)
+    reranker.head.bias.mul_(scale)
+    matches = int(labels.sum())
+    prior = math.log((len(labels) - matches) / matches)
+    shift = float(scale_shift[1] - mean * scale) + prior
+    reranker.head.bias.add_(torch.tensor([-0.5, 0.5]) * shift)
 
 
 def _some(which: torch.Tensor, count: int, seed: int) -> torch.Tensor:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -24,15 +23,14 @@ from ...model.reranker import correlate
 from ...model.vit_encoder import VitEncoder
 from ..data.partners import Size, is_true_partner
 from ..data.shots import Shot
-from .pairs import joined
 
 OTHER_PLACE_M, FARTHER_M = 8.0, 4.0
 """A shot of the query's group is another place if it is at least so far, and so much farther than
 the positive."""
 HARDEST, NEGATIVES = 30, 10
 """Negatives are drawn from the hardest, of which a few may show the place after all."""
-HELD_OUT = 0.1
-"""Share of groups kept for validation."""
+HELD_OUT_EVERY = 10
+"""Of so many groups with queries, one is not learned from."""
 
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 """From uint8 (B, H, W, 3) to the normalised input of the encoder."""
@@ -124,12 +122,14 @@ def of_features(
               if shot.positive is not None and shot.partners is not None]
     query, positive = torch.tensor([pair[:2] for pair in asking]).unbind(dim=1)
     negatives, elsewhere = _hard_negatives(features.descriptor, shots, query, positive, seed)
+    groups = [shots[row].group for row in query.tolist()]
+    held_out = set(sorted(set(groups))[::HELD_OUT_EVERY])
     first = torch.ones(len(query), 1, dtype=torch.bool)
     return PairData(
         features, size, query, torch.cat([positive[:, None], negatives], dim=1),
         torch.cat([first, elsewhere], dim=1),
         torch.from_numpy(np.stack([partners for _, _, partners in asking])).half(),
-        torch.tensor([_is_held_out(shots[row].group) for row in query.tolist()]),
+        torch.tensor([group in held_out for group in groups]),
     )
 
 
@@ -170,10 +170,6 @@ def _hard_negatives(
     return negatives, group[negatives] != group[query][:, None]
 
 
-def _is_held_out(group: str) -> bool:
-    return crc32(group.encode()) % 1000 < HELD_OUT * 1000
-
-
 def _row_by_row(features: ImageFeatures) -> ImageFeatures:
     """Put patches in the order of the grid, and halve the precision."""
     order = (features.xy[..., 1] * 1e4 + features.xy[..., 0]).argsort(dim=1)
@@ -190,3 +186,9 @@ def _chunks(shots: Iterable[Shot], size: int) -> Iterator[list[Shot]]:
     remaining = iter(shots)
     while chunk := list(islice(remaining, size)):
         yield chunk
+
+
+def joined(parts: list[ImageFeatures]) -> ImageFeatures:
+    """Put batches of images one after another."""
+    return ImageFeatures(*(torch.cat([getattr(part, name) for part in parts])
+                           for name in ('descriptor', 'xy', 'attention', 'descriptors')))
