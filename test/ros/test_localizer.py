@@ -38,6 +38,7 @@ from std_srvs.srv import Trigger
 from r2former_ros.common.newest import Counters
 from r2former_ros.config import options
 from r2former_ros.errors import R2FormerError
+from r2former_ros.geometry.drawing import GAP_PX
 from r2former_ros.geometry.poses import pose_from_yaw
 from r2former_ros.maps.search import PlaceSearch
 from r2former_ros.records import State
@@ -283,8 +284,9 @@ def test_pictures_are_made_only_while_somebody_looks(make_node, monkeypatch):
     assert (len(places.points), len(hypotheses.points)) == (6, 6)
     assert state.text.startswith('localized') and places.header.frame_id == 'map'
     height, width = images[0].height, images[0].width
-    assert (height, width, len(images[0].data)) == (240, 640, 3 * 240 * 640)
-    pixels = np.frombuffer(images[0].data, np.uint8).reshape(240, 640, 3)
+    beside = 320 + GAP_PX + 320
+    assert (height, width, len(images[0].data)) == (240, beside, 3 * 240 * beside)
+    pixels = np.frombuffer(images[0].data, np.uint8).reshape(240, beside, 3)
     shown = cv2.resize(picture(1, 96, 128), (320, 240), interpolation=cv2.INTER_AREA)
     same = np.abs(pixels[:, :320].astype(int) - shown).max(axis=2) < 10
     assert same.mean() > 0.5
