@@ -9,6 +9,7 @@ Configuring loads weights and map (``Configured``); activating subscribes and st
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -164,6 +165,7 @@ class Localizer(LifecycleNode):
         if self.configured is not None:
             self.configured.close()
             self.configured = None
+            gc.collect()  # the search refers to itself through its cache, and so to the weights
 
 
 def main(args: list[str] | None = None) -> int:
