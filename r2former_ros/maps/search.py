@@ -28,7 +28,6 @@ from ..records import (
     Keyframe,
     LocalFeatures,
     Place,
-    Vector,
 )
 from .features import preloaded
 from .index import PlaceIndex
@@ -87,9 +86,14 @@ class PlaceSearch:
         # An untrained reranker ranks at random. (A network without any training is only there to
         # try the whole path.)
         self.reranks = model.origin.reranker_trained or not model.origin.trained
-        self.features = preloaded(place_map, self.config.map.preload_mb, model.device, notify)
-        self.local_features = lru_cache(KEPT_IN_USE)(self._local_features)
-        self.descriptor = lru_cache(KEPT_DESCRIPTORS)(self._descriptor)
+        features = preloaded(place_map, self.config.map.preload_mb, model.device, notify)
+        self.features = features
+        # Caches of methods would make the search refer to itself, and keep the weights in memory
+        # until the garbage collector runs.
+        self.local_features = lru_cache(KEPT_IN_USE)(
+            lambda place_id: features.of([place_id]).local_features_of(0))
+        self.descriptor = lru_cache(KEPT_DESCRIPTORS)(
+            lambda place_id: features.of([place_id]).descriptor_of(0))
 
     def warm_up(self) -> None:
         """Run the network once, so that the first image does not wait for compilation."""
@@ -195,9 +199,3 @@ class PlaceSearch:
 
     def _hypothesis(self, candidate: Candidate, score: float) -> Hypothesis:
         return Hypothesis(self.places[candidate.place_id], candidate.similarity, score)
-
-    def _descriptor(self, place_id: int) -> Vector:
-        return self.features.of([place_id]).descriptor_of(0)
-
-    def _local_features(self, place_id: int) -> LocalFeatures:
-        return self.features.of([place_id]).local_features_of(0)

@@ -165,7 +165,7 @@ class Localizer(LifecycleNode):
         if self.configured is not None:
             self.configured.close()
             self.configured = None
-            gc.collect()  # the search refers to itself through its cache, and so to the weights
+            gc.collect()  # what was configured refers to itself, and so to the weights
 
 
 def main(args: list[str] | None = None) -> int:
